@@ -1,0 +1,337 @@
+"""The grammar of replies: how a decision is written, how a reply is read, and which bytes decide what.
+
+This is the only place that knows it. Blocks are `<tag>content</tag>`; a content never contains a tag of its
+own interface, so a forgotten closing tag cannot swallow the next block. Nothing is repaired: a reply that
+does not parse says why, and then all of its text counts as the (meaningless) action that the agent took.
+"""
+
+import codecs
+import difflib
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+from hiper.records import Decision, Invalid, Kind, Span, Spans
+
+
+class AgentError(ValueError):
+    """A name or an option of an agent that does not exist; the message names the nearest that does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a reply says. `subgoal` is the one in force after it; `bytes` are ranges of the UTF-8 text.
+
+    Worked example, `<switch>KEEP</switch><action>look</action>` under "find mug": `Reply(decision=KEEP,
+    subgoal="find mug", action="look", invalid=None, bytes={SWITCH: [0, 21), ACTION: [21, 42)})`.
+    """
+
+    decision: Decision
+    subgoal: str
+    action: str
+    invalid: Invalid | None
+    bytes: Mapping[Kind, Span]
+
+
+class Interface(Protocol):
+    """How a model is asked and how its reply is read. `plans`: its replies carry subgoals."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def stop(self) -> str: ...
+    @property
+    def instructions(self) -> str: ...
+    @property
+    def plans(self) -> bool: ...
+
+    def format(self, decision: Decision, subgoal: str, action: str) -> str:
+        """The canonical reply; `parse` reads it back."""
+        ...
+
+    def parse(self, reply: str, *, subgoal: str, cut: bool) -> Reply:
+        """Read a reply given under `subgoal` ("": none yet). Never raises; knows nothing of admissibility.
+
+        `cut`: the reply ran into its length limit. If the stop text got in, it is complete all the same.
+        """
+        ...
+
+
+class _Refused(Exception):
+    """Parsing stopped, for this reason."""
+
+    def __init__(self, reason: Invalid) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Block(NamedTuple):
+    """A `<name>content</name>`: text[start:stop]."""
+
+    name: str
+    start: int
+    stop: int
+    content: str
+
+
+def _blocks(text: str, names: Sequence[str]) -> list[_Block]:
+    """All blocks in order: an opening tag directly followed, tag-wise, by its own closing tag."""
+    tags = re.finditer(f"<(/?)({'|'.join(names)})>", text)
+    return [
+        _Block(
+            name=opening[2],
+            start=opening.start(),
+            stop=closing.end(),
+            content=text[opening.end() : closing.start()].strip(),
+        )
+        for opening, closing in pairwise(tags)
+        if not opening[1] and closing[1] and opening[2] == closing[2]
+    ]
+
+
+def _first(blocks: Iterable[_Block], name: str, *, start: int = 0, stop: int | None = None) -> _Block | None:
+    """The first block of that name that lies within [start, stop)."""
+    for block in blocks:
+        if block.name == name and block.start >= start and (stop is None or block.stop <= stop):
+            return block
+    return None
+
+
+def _checked_action(action: _Block | None) -> _Block:
+    if action is None:
+        raise _Refused(Invalid.NO_ACTION_TAG)
+    if not action.content:
+        raise _Refused(Invalid.EMPTY_ACTION)
+    return action
+
+
+def _check_outside(text: str, blocks: Iterable[_Block]) -> None:
+    """Only white space may stand around and between the blocks, of which the last is the action."""
+    position = 0
+    for block in blocks:
+        if text[position : block.start].strip():
+            raise _Refused(Invalid.TEXT_OUTSIDE_TAGS)
+        position = block.stop
+    if text[position:].strip():
+        raise _Refused(Invalid.TEXT_AFTER_ACTION)
+
+
+def _byte_length(text: str) -> int:
+    # Lone surrogates cannot come from decoded bytes, but a text typed into a test must not raise either.
+    return len(text.encode("utf-8", errors="surrogatepass"))
+
+
+def _refusal(text: str, subgoal: str, reason: Invalid) -> Reply:
+    whole = {Kind.ACTION: Span(start=0, stop=_byte_length(text))}
+    return Reply(decision=Decision.KEEP, subgoal=subgoal, action="", invalid=reason, bytes=whole)
+
+
+_PLAN_INSTRUCTIONS = """\
+You work under a subgoal: a short phrase for what to reach within the next few actions. It is smaller than \
+the task and larger than a single action. Reply in exactly one of these two forms and add nothing else.
+To choose a new subgoal, because there is none yet, the present one is reached, or it has turned out badly:
+<switch>SWITCH</switch><subgoal>new subgoal</subgoal><action>next action</action>
+To go on with the present subgoal:
+<switch>KEEP</switch><action>next action</action>
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanExecute:
+    """KEEP or SWITCH the subgoal, name it at a SWITCH, then act.
+
+    A KEEP reply may repeat the subgoal in force. The repetition is a copy, no decision: its bytes have no
+    kind.
+    """
+
+    name: str = "plan_execute"
+    stop: str = "</action>"
+    instructions: str = field(default=_PLAN_INSTRUCTIONS, repr=False)
+    plans: bool = True
+
+    def format(self, decision: Decision, subgoal: str, action: str) -> str:
+        """The canonical reply; at KEEP the subgoal is not repeated."""
+        plan = f"<subgoal>{subgoal}</subgoal>" if decision is Decision.SWITCH else ""
+        return f"<switch>{decision.value}</switch>{plan}<action>{action}</action>"
+
+    def parse(self, reply: str, *, subgoal: str, cut: bool) -> Reply:
+        """Read a reply; the first reason that applies, in the order of `Invalid`, makes it invalid."""
+        try:
+            return self._parse(reply, subgoal, cut)
+        except _Refused as refused:
+            return _refusal(reply, subgoal, refused.reason)
+
+    def _parse(self, text: str, in_force: str, cut: bool) -> Reply:
+        if cut and self.stop not in text:
+            raise _Refused(Invalid.CUT_BY_LIMIT)
+        blocks = _blocks(text, ("switch", "subgoal", "action"))
+        decision, switch = _switch(blocks, in_force)
+        action = _first(blocks, "action", start=switch.stop)
+        plan = _first(blocks, "subgoal", start=switch.stop, stop=action.start if action else None)
+        subgoal = _subgoal(decision, plan, in_force)
+        action = _checked_action(action)
+        _check_outside(text, [switch, plan, action] if plan else [switch, action])
+        spans = _plan_spans(text, decision, plan, action)
+        return Reply(decision=decision, subgoal=subgoal, action=action.content, invalid=None, bytes=spans)
+
+
+def _switch(blocks: Iterable[_Block], in_force: str) -> tuple[Decision, _Block]:
+    block = _first(blocks, "switch")
+    if block is None:
+        raise _Refused(Invalid.NO_SWITCH_TAG)
+    if block.content not in Decision.__members__:
+        raise _Refused(Invalid.UNKNOWN_SWITCH_WORD)
+    decision = Decision[block.content]
+    if decision is Decision.KEEP and not in_force:
+        raise _Refused(Invalid.KEEP_WITHOUT_SUBGOAL)
+    return decision, block
+
+
+def _subgoal(decision: Decision, plan: _Block | None, in_force: str) -> str:
+    """The subgoal in force after the decision."""
+    if plan is None:
+        if decision is Decision.SWITCH:
+            raise _Refused(Invalid.NO_SUBGOAL_TAG)
+        return in_force
+    if not plan.content:
+        raise _Refused(Invalid.EMPTY_SUBGOAL)
+    if decision is Decision.SWITCH:
+        return plan.content
+    if plan.content != in_force.strip():
+        raise _Refused(Invalid.KEEP_CHANGED_SUBGOAL)
+    return in_force
+
+
+def _plan_spans(text: str, decision: Decision, plan: _Block | None, action: _Block) -> dict[Kind, Span]:
+    """White space between blocks goes to the block before it; a copied subgoal goes to nobody."""
+    end, act = _byte_length(text), _byte_length(text[: action.start])
+    middle = act if plan is None else _byte_length(text[: plan.start])
+    spans = {Kind.SWITCH: Span(start=0, stop=middle), Kind.ACTION: Span(start=act, stop=end)}
+    if decision is Decision.SWITCH:
+        spans[Kind.SUBGOAL] = Span(start=middle, stop=act)
+    return spans
+
+
+_REACT_INSTRUCTIONS = """\
+Reason briefly about what to do next, then name one action. Reply in exactly this form and add nothing else:
+<think>your reasoning</think><action>next action</action>
+"""
+
+_ACT_INSTRUCTIONS = """\
+Name the next action. Reply in exactly this form and add nothing else:
+<action>next action</action>
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flat:
+    """No plan: an action, after some thinking where `thinks`. The whole reply is one action span.
+
+    The thinking may be left out; it is read by nobody. An expert's subgoal is written as its thought.
+    """
+
+    name: str
+    thinks: bool
+    instructions: str = field(repr=False)
+    stop: str = "</action>"
+    plans: bool = False
+
+    def format(self, decision: Decision, subgoal: str, action: str) -> str:
+        """The canonical reply; the decision has no place in it."""
+        thought = f"<think>{subgoal}</think>" if self.thinks else ""
+        return f"{thought}<action>{action}</action>"
+
+    def parse(self, reply: str, *, subgoal: str, cut: bool) -> Reply:
+        """Read a reply: KEEP always, and never a subgoal."""
+        try:
+            action = self._action(reply, cut)
+        except _Refused as refused:
+            return _refusal(reply, "", refused.reason)
+        whole = {Kind.ACTION: Span(start=0, stop=_byte_length(reply))}
+        return Reply(decision=Decision.KEEP, subgoal="", action=action, invalid=None, bytes=whole)
+
+    def _action(self, text: str, cut: bool) -> str:
+        if cut and self.stop not in text:
+            raise _Refused(Invalid.CUT_BY_LIMIT)
+        blocks = _blocks(text, ("think", "action") if self.thinks else ("action",))
+        action = _checked_action(_first(blocks, "action"))
+        thought = _first(blocks, "think", stop=action.start)
+        _check_outside(text, [thought, action] if thought else [action])
+        return action.content
+
+
+INTERFACES: Mapping[str, Interface] = {
+    "plan_execute": PlanExecute(),
+    "react": Flat(name="react", thinks=True, instructions=_REACT_INSTRUCTIONS),
+    "act": Flat(name="act", thinks=False, instructions=_ACT_INSTRUCTIONS),
+}
+
+
+def interface(name: str) -> Interface:
+    """The interface of that name."""
+    if name not in INTERFACES:
+        raise AgentError(unknown("interface", name, INTERFACES))
+    return INTERFACES[name]
+
+
+def unknown(what: str, name: str, known: Collection[str]) -> str:
+    """A message for a name that does not exist: the nearest, and all that do."""
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"unknown {what} {name!r}{hint} (known: {', '.join(sorted(known))})"
+
+
+def token_spans(reply: Reply, reply_bytes: Sequence[bytes]) -> Spans:
+    """The byte ranges of a reply as ranges of its tokens, given the bytes of each.
+
+    A token belongs to the range in which its first byte lies; tokens of no bytes at the end (an end of text)
+    belong to the last range. A range in which no token begins is left out.
+    """
+    starts = _text_offsets(reply_bytes)
+    ranges = sorted(reply.bytes.items(), key=lambda item: item[1].start)
+    spans: dict[str, Span] = {}
+    for kind, span in ranges:
+        is_last = kind is ranges[-1][0]
+        start = bisect_left(starts, span.start)
+        stop = len(starts) if is_last else bisect_left(starts, span.stop)
+        if start < stop:
+            spans[kind.value] = Span(start=start, stop=stop)
+    return Spans(**spans)
+
+
+def _text_offsets(reply_bytes: Sequence[bytes]) -> list[int]:
+    """Where each token begins in the bytes of the *decoded* text; within a character: where that begins.
+
+    The two differ where the bytes are not valid UTF-8: every replaced sequence becomes three bytes of text.
+    Parts of a reply begin at tags, so it is never the character at a border that is split or broken.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    offsets: list[int] = []
+    emitted = 0
+    for piece in reply_bytes:
+        offsets.append(emitted)
+        emitted += len(decoder.decode(piece).encode("utf-8"))
+    return offsets
+
+
+_TEMPLATE = re.compile(r"(?P<verb>\w+\[)<[^<>\[\]]*>\]")
+
+
+def template_verb(command: str) -> str | None:
+    """`"search["` for a command that stands for many, `"search[<your query>]"`; None for plain commands."""
+    match = _TEMPLATE.fullmatch(command)
+    return match["verb"] if match else None
+
+
+def admits(admissible: Collection[str], action: str) -> bool:
+    """True where the action is one of the admissible commands, or fills one of their templates."""
+    if action in admissible:
+        return True
+    verbs = (verb for verb in map(template_verb, admissible) if verb is not None)
+    return any(
+        action.startswith(verb) and action.endswith("]") and bool(action[len(verb) : -1].strip())
+        for verb in verbs
+    )

@@ -1,0 +1,126 @@
+"""Homes to play in: rooms with receptacles, drawn from the statistics of the training homes.
+
+A home has no items; `generate` puts them there, other ones for each game. The same seed, size, room and
+number always give the same home.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal, TypeVar
+
+from hiper.envs.alfworld.game import ReceptaclePart
+from hiper.envs.alfworld.placement import Room, placement
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+Size = Literal["small", "full"]
+# What a small home keeps of its room, so that every kind of task can be set there.
+_ESSENTIAL: Final = frozenset({"sinkbasin", "microwave", "fridge"})
+_SMALL_LEAST, _SMALL_CHOICES = 6, 4  # a small home has 6, 7, 8 or 9 receptacles
+_SMALL_OF_A_TYPE: Final = 2
+
+
+class Dice:
+    """Random draws that depend on a text and on nothing else."""
+
+    def __init__(self, text: str) -> None:
+        """text: the seed."""
+        # Only `random()` itself is promised to give the same numbers in later versions of Python.
+        self._next = random.Random(text).random
+
+    def chance(self, probability: float) -> bool:
+        """True with that probability."""
+        return self._next() < probability
+
+    def below(self, count: int) -> int:
+        """0, 1, ... or count - 1, all equally likely."""
+        return int(self._next() * count)
+
+    def one(self, things: Sequence[T]) -> T:
+        """One of the things, all equally likely."""
+        return things[self.below(len(things))]
+
+    def weighted(self, weights: Mapping[K, float]) -> K:
+        """A key, with odds as its weight. At least one weight must be positive."""
+        left = self._next() * sum(weights.values())
+        last = None
+        for key, weight in weights.items():
+            if weight > 0:
+                last = key
+                left -= weight
+                if left < 0:
+                    return key
+        if last is None:
+            raise ValueError("no weight is positive")
+        return last  # reached only through rounding
+
+    def number(self, histogram: Sequence[int]) -> int:
+        """A position in the histogram, with odds as the count there."""
+        return self.weighted(dict(enumerate(histogram)))
+
+    def shuffled(self, things: Sequence[T]) -> list[T]:
+        """The things in random order."""
+        order = sorted((self._next(), i) for i in range(len(things)))
+        return [things[i] for _, i in order]
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A room and its receptacles. of_type: per type, the positions of its receptacles in the list."""
+
+    room: str
+    receptacles: tuple[ReceptaclePart, ...]
+    of_type: Mapping[str, tuple[int, ...]]
+
+    def places(self, item: str) -> dict[str, int]:
+        """Receptacle types of this home in which an item of that type may be found, with odds."""
+        inside = placement().rooms[self.room].inside.get(item, {})
+        return {receptacle: count for receptacle, count in inside.items() if receptacle in self.of_type}
+
+
+@lru_cache(maxsize=2048)
+def home(seed: int, size: Size, room: str, number: int) -> Home:
+    """Home number `number` of that kind of room."""
+    dice = Dice(f"home/{seed}/{size}/{room}/{number}")
+    statistics = placement().rooms[room]
+    types = [
+        kind
+        for kind, histogram in sorted(statistics.receptacles.items())
+        for _ in range(dice.number(histogram))
+    ]
+    if size == "small":
+        types = _fewer(types, dice)
+    receptacles = _built(types, statistics, dice)
+    of_type: dict[str, tuple[int, ...]] = {}
+    for index, part in enumerate(receptacles):
+        of_type[part.type] = (*of_type.get(part.type, ()), index)
+    return Home(room, receptacles, of_type)
+
+
+def _fewer(types: Sequence[str], dice: Dice) -> list[str]:
+    """Some of the types, at most two of each, in the order given."""
+    count = _SMALL_LEAST + dice.below(_SMALL_CHOICES)
+    order = dice.shuffled(types)
+    first = [kind for kind in dict.fromkeys(order) if kind in _ESSENTIAL]
+    chosen = Counter(first)
+    for kind in order:
+        if chosen.total() < count and chosen[kind] < _SMALL_OF_A_TYPE and kind not in _ESSENTIAL:
+            chosen[kind] += 1
+    return sorted(chosen.elements())
+
+
+def _built(types: Sequence[str], statistics: Room, dice: Dice) -> tuple[ReceptaclePart, ...]:
+    """A receptacle of each type. Some share a place: a coffee machine may be reached from its counter."""
+    parts: list[ReceptaclePart] = []
+    for index, kind in enumerate(types):
+        neighbour = dice.weighted(statistics.beside[kind])
+        candidates = [part.location for part in parts if part.type == neighbour]
+        location = dice.one(candidates) if candidates else index
+        could_open, seen = statistics.openable[kind]
+        parts.append(ReceptaclePart(kind, location, dice.chance(could_open / seen)))
+    return tuple(parts)

@@ -1,0 +1,183 @@
+"""Attention over packed rows: many documents, or many cache slots, in one forward pass without padding.
+
+A transformers model is called with all tokens of a batch laid end to end as *one* row (B = 1), so that every
+linear layer works on real tokens only. Only attention must know which tokens belong together; that knowledge
+travels as a `Packing` through the model's keyword arguments to the function registered here, which works for any
+architecture that uses transformers' attention interface.
+
+Two kinds: `Documents` (training: each document attends to its own past) and `Slots` (sampling: each token attends to
+the cache of its slot). Shapes: N tokens, H query heads, G key/value heads, D head size, S slots, C slot length.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention as sdpa
+from transformers import AttentionInterface
+
+ATTENTION = "hiper_packed"
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Documents laid end to end: document i is tokens [starts[i], starts[i+1])."""
+
+    starts: tuple[int, ...]
+
+    def attend(self, q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, scale: float, layer: int) -> Tensor:
+        """Causal attention within each document; returns (H, N, D)."""
+        if q_HND.is_cuda:
+            return self._padded(q_HND, k_GND, v_GND, scale)
+        # On the CPU a loop over documents beats both padding and a block-diagonal mask (benchmarks/packing.py).
+        sizes = [stop - start for start, stop in zip(self.starts, self.starts[1:], strict=False)]
+        parts = zip(*(x[None].split(sizes, dim=2) for x in (q_HND, k_GND, v_GND)), strict=True)
+        return torch.cat([_causal(q, k, v, scale)[0] for q, k, v in parts], dim=1)
+
+    def _padded(self, q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, scale: float) -> Tensor:
+        """Right-padded to the longest document: one kernel call. Causality alone hides the padding."""
+        lengths = torch.tensor(self.starts, device=q_HND.device).diff()
+        longest = int(lengths.max())
+        place = torch.arange(longest, device=q_HND.device)
+        is_real = place < lengths[:, None]
+        index = (torch.tensor(self.starts[:-1], device=q_HND.device)[:, None] + place).clamp(max=self.starts[-1] - 1)
+        q, k, v = (x[:, index].transpose(0, 1) for x in (q_HND, k_GND, v_GND))
+        out_BHLD = _causal(q, k, v, scale)
+        return out_BHLD.transpose(0, 1)[:, is_real]
+
+
+def _causal(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    return sdpa(q, k, v, is_causal=True, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+
+
+class SlotCache:
+    """Keys and values of S slots of C places, for each layer: two tensors (S, G, C, D) a layer, grown on demand."""
+
+    def __init__(self, *, slots: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.slots, self.dtype, self.device = slots, dtype, device
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self.places = 0
+
+    def reserve(self, places: int) -> None:
+        """Make room for `places` tokens in every slot; keeps what is there."""
+        if places <= self.places:
+            return
+        self.places = max(places, min(2 * self.places, self.places + 512), 64)
+        for store in (self.keys, self.values):
+            for layer, old in enumerate(store):
+                new = old.new_zeros(old.shape[0], old.shape[1], self.places, old.shape[3])
+                new[:, :, : old.shape[2]] = old
+                store[layer] = new
+
+    def write(self, layer: int, slot_N: Tensor, place_N: Tensor, k_GND: Tensor, v_GND: Tensor) -> None:
+        if layer == len(self.keys):
+            heads, _, size = k_GND.shape
+            for store in (self.keys, self.values):
+                shape = (self.slots, heads, self.places, size)
+                store.append(torch.zeros(shape, dtype=self.dtype, device=self.device))
+        self.keys[layer][slot_N, :, place_N] = k_GND.transpose(0, 1)
+        self.values[layer][slot_N, :, place_N] = v_GND.transpose(0, 1)
+
+    def copy_prefix(self, source: int, target: int, length: int) -> None:
+        """Give slot `target` the first `length` places of slot `source`."""
+        for store in (self.keys, self.values):
+            for tensor in store:
+                tensor[target, :, :length] = tensor[source, :, :length]
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Tokens for the cache slots, laid end to end: single tokens first, then chunks of several.
+
+    `slot_N` and `place_N` say where each token goes. The first `singles` tokens are one for each of the slots in
+    `slot_N[:singles]`; `chunks` are (start, stop) ranges of the tokens of one slot each. `length` is the longest slot
+    after this step.
+    """
+
+    cache: SlotCache
+    slot_N: Tensor
+    place_N: Tensor
+    singles: int
+    chunks: tuple[tuple[int, int], ...]
+    length: int
+
+    def attend(self, q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, scale: float, layer: int) -> Tensor:
+        """Each token attends to its slot's places up to its own; returns (H, N, D)."""
+        self.cache.write(layer, self.slot_N, self.place_N, k_GND, v_GND)
+        out = torch.empty_like(q_HND)
+        if self.singles:
+            out[:, : self.singles] = self._singles(q_HND[:, : self.singles], scale, layer)
+        if self.chunks:
+            start = self.singles
+            out[:, start:] = self._chunks(q_HND[:, start:], scale, layer)
+        return out
+
+    def _singles(self, q_HND: Tensor, scale: float, layer: int) -> Tensor:
+        """One query a slot, over a view of the cache: nothing is copied where slots 0..n-1 all take part."""
+        heads, count, size = q_HND.shape
+        slot, place = self.slot_N[:count], self.place_N[:count]
+        length = int(place.max()) + 1
+        if count > self.cache.slots // 2:  # computing a few idle slots is cheaper than copying the busy ones
+            rows = self.cache.slots
+            q = q_HND.new_zeros(rows, heads, size)
+            q[slot] = q_HND.transpose(0, 1)
+            last = torch.zeros(rows, dtype=torch.long, device=q.device)
+            last[slot] = place
+            k, v = (store[layer][:, :, :length] for store in (self.cache.keys, self.cache.values))
+            return _one_query(q, k, v, last, scale)[slot].transpose(0, 1)
+        k, v = (store[layer][slot, :, :length] for store in (self.cache.keys, self.cache.values))
+        return _one_query(q_HND.transpose(0, 1), k, v, place, scale).transpose(0, 1)
+
+    def _chunks(self, q_HMD: Tensor, scale: float, layer: int) -> Tensor:
+        """Chunks padded to the longest; the mask hides later places of the slot and the padding."""
+        device = q_HMD.device
+        start = torch.tensor([a for a, _ in self.chunks], device=device)
+        size = torch.tensor([b - a for a, b in self.chunks], device=device)
+        offset = torch.arange(int(size.max()), device=device)
+        is_real = offset < size[:, None]
+        index = torch.minimum(start[:, None] + offset, (start + size - 1)[:, None])
+        place = self.place_N[index]
+        slot = self.slot_N[start]
+        length = int(place.max()) + 1
+        k, v = (store[layer][slot, :, :length] for store in (self.cache.keys, self.cache.values))
+        visible = torch.arange(length, device=device) <= place[:, :, None]
+        q = q_HMD[:, index - self.singles].transpose(0, 1)
+        gqa = q.shape[1] != k.shape[1]
+        out = sdpa(q, k, v, attn_mask=visible[:, None], scale=scale, enable_gqa=gqa)
+        return out.transpose(0, 1)[:, is_real]
+
+
+def _one_query(q_SHD: Tensor, k_SGCD: Tensor, v_SGCD: Tensor, last_S: Tensor, scale: float) -> Tensor:
+    """Attention of one query a slot over places [0, last]; (S, H, D). Grouped heads share their keys by a view."""
+    slots, heads, size = q_SHD.shape
+    groups, length = k_SGCD.shape[1], k_SGCD.shape[2]
+    q = q_SHD.view(slots, groups, heads // groups, size)
+    score = torch.matmul(q * scale, k_SGCD.transpose(2, 3))
+    hidden = torch.arange(length, device=q.device) > last_S[:, None]
+    score = score.masked_fill(hidden[:, None, None], float("-inf"))
+    return torch.matmul(score.softmax(-1), v_SGCD).view(slots, heads, size)
+
+
+Packing = Documents | Slots
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    packing: Packing | None = None,
+    **_: object,
+) -> tuple[Tensor, None]:
+    """transformers' attention signature: query (1, H, N, D), key and value (1, G, N, D) -> (1, N, H, D)."""
+    if packing is None:
+        raise RuntimeError("packed attention was called without a packing; call the model through hiper's Policy")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    out_HND = packing.attend(query[0], key[0], value[0], scale, int(module.layer_idx))  # type: ignore[arg-type]
+    return out_HND.transpose(0, 1)[None], None
+
+
+AttentionInterface.register(ATTENTION, packed_attention)

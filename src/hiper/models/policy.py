@@ -1,0 +1,127 @@
+"""The policy: a causal language model that transformers loads, with three small value heads on its trunk.
+
+Shapes: N packed tokens, M chosen positions, V vocabulary, E width of the trunk.
+"""
+
+import json
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from hiper.models.attention import ATTENTION, Documents, Packing
+from hiper.models.tokens import ModelError, Tokenizer
+
+HEADS = ("U", "V_high", "V_low")
+HEADS_FILE = "value_heads.safetensors"
+
+
+class ValueHeads(nn.Module):
+    """U, V_high and V_low: one hidden layer each. The last layer starts at 0, so that all values start at 0."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, len(HEADS) * width)
+        self.out = nn.Parameter(torch.zeros(len(HEADS), width))
+        self.bias = nn.Parameter(torch.zeros(len(HEADS)))
+
+    def forward(self, hidden_ME: Tensor, head_M: Tensor) -> Tensor:
+        """Value at each position by the head that is asked for (index into HEADS); returns (M,) float32."""
+        inner_MHE = torch.tanh(self.hidden(hidden_ME)).unflatten(-1, (len(HEADS), -1))
+        chosen = inner_MHE[torch.arange(len(head_M), device=head_M.device), head_M]
+        return ((chosen * self.out[head_M]).sum(-1) + self.bias[head_M]).float()
+
+
+class Policy(nn.Module):
+    """Replies, scores its own tokens and estimates values. One trunk serves all three."""
+
+    def __init__(self, lm: PreTrainedModel, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.lm = lm
+        self.tokenizer = tokenizer
+        self.heads = ValueHeads(lm.config.get_text_config().hidden_size)
+
+    @property
+    def device(self) -> torch.device:
+        return self.lm.device
+
+    @property
+    def max_length(self) -> int:
+        """Longest context that the model can hold, tokens."""
+        return int(self.lm.config.get_text_config().max_position_embeddings)
+
+    def hidden(self, ids_N: Tensor, position_N: Tensor, packing: Packing) -> Tensor:
+        """Trunk states (N, E) of packed tokens."""
+        trunk = self.lm.get_decoder()
+        out = trunk(input_ids=ids_N[None], position_ids=position_N[None], use_cache=False, packing=packing)
+        return cast(Tensor, out.last_hidden_state[0])
+
+    def logits(self, hidden_ME: Tensor) -> Tensor:
+        """Scores (M, V), float32, of the token that follows each position.
+
+        V is the tokenizer's size: embeddings are often padded beyond it, and a padding entry must never be sampled.
+        """
+        return cast(Tensor, self.lm.get_output_embeddings()(hidden_ME))[..., : len(self.tokenizer)].float()
+
+    def values(self, hidden_ME: Tensor, head_M: Tensor) -> Tensor:
+        """Values (M,), environment units."""
+        return cast(Tensor, self.heads(hidden_ME, head_M))
+
+    def save(self, folder: Path) -> None:
+        """An ordinary transformers folder, plus the value heads: safetensors and JSON only."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.lm.save_pretrained(folder)
+        self.tokenizer.fast.save_pretrained(folder)
+        save_file({k: v.contiguous() for k, v in self.heads.state_dict().items()}, folder / HEADS_FILE)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "cpu", dtype: str = "float32") -> "Policy":
+        """From a folder or a hub name. Value heads are loaded where the folder has them, else they start at 0."""
+        if isinstance(folder, Path) and not folder.is_dir():
+            raise ModelError(f"{folder}: no such model folder")
+        tokenizer = Tokenizer.load(folder)
+        try:
+            lm = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=getattr(torch, dtype), attn_implementation=ATTENTION
+            )
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ModelError(f"{folder}: no causal language model could be loaded ({str(error).splitlines()[0]})") from error
+        if len(tokenizer) > lm.get_input_embeddings().num_embeddings:
+            raise ModelError(f"{folder}: the tokenizer has {len(tokenizer)} entries, more than the model's embedding")
+        policy = cls(lm, tokenizer).to(device)
+        heads = Path(folder) / HEADS_FILE
+        if heads.is_file():
+            policy.heads.load_state_dict(load_file(heads, device=device))
+        return policy
+
+    @classmethod
+    def build(cls, config: dict[str, object], tokenizer: Tokenizer, *, seed: int) -> "Policy":
+        """A fresh model from a transformers configuration (as a dictionary with `model_type`)."""
+        kind = str(config["model_type"])
+        settings = {k: v for k, v in config.items() if k != "model_type"}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            built = AutoConfig.for_model(kind, **settings)
+            lm = AutoModelForCausalLM.from_config(built, attn_implementation=ATTENTION)
+            return cls(lm, tokenizer)
+
+
+def pack(documents: list[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor, Documents]:
+    """Lay documents end to end: ids (N,), positions (N,), and the packing."""
+    starts = [0]
+    for document in documents:
+        starts.append(starts[-1] + len(document))
+    ids = torch.tensor([i for document in documents for i in document], dtype=torch.long, device=device)
+    position = torch.cat([torch.arange(len(d)) for d in documents]).to(device) if documents else ids
+    return ids, position, Documents(tuple(starts))
+
+
+def describe(policy: Policy) -> str:
+    """One line: architecture, parameters, vocabulary, context."""
+    count = sum(p.numel() for p in policy.lm.parameters())
+    kind = json.dumps(policy.lm.config.model_type)
+    return f"{kind} {count / 1e6:.2f}M parameters, {len(policy.tokenizer)} tokens, context {policy.max_length}"

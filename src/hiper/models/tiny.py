@@ -1,0 +1,81 @@
+"""Tiny language models built on the spot: an ordinary Qwen2 configuration and a byte-level BPE tokenizer.
+
+The tokenizer is trained on the environment's own text. Two things keep it kind to small models: a *name* (a word that
+is somewhere followed by a number, such as `countertop 2`) is never merged with its neighbours, so that it is the same
+token wherever it stands and can be copied; and the rest may be merged across spaces, so that template phrases
+(`You arrive at`) cost one token.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer as RawTokenizer
+from transformers import PreTrainedTokenizerFast
+
+from hiper.models.tokens import ModelError, Tokenizer
+
+END = "<|end|>"
+PRESETS: dict[str, dict[str, int]] = {
+    "tiny-0.4m": {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 4, "heads": 4, "kv": 2},
+    "tiny-1m": {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "heads": 4, "kv": 2},
+    "tiny-2m": {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "heads": 6, "kv": 2},
+    "tiny-4m": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6, "heads": 8, "kv": 2},
+    "tiny-15m": {"hidden_size": 448, "intermediate_size": 1216, "num_hidden_layers": 8, "heads": 7, "kv": 7},
+}
+
+
+def preset(name: str, *, vocabulary: int, context: int, end_id: int) -> dict[str, object]:
+    """The Qwen2 configuration of a preset."""
+    if name not in PRESETS:
+        raise ModelError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+    shape = dict(PRESETS[name])
+    heads, kv = shape.pop("heads"), shape.pop("kv")
+    return {
+        "model_type": "qwen2",
+        **shape,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv,
+        "vocab_size": -(-vocabulary // 16) * 16,
+        "max_position_embeddings": context,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": end_id,
+        "pad_token_id": end_id,
+        "initializer_range": 0.02,
+    }
+
+
+def train_tokenizer(texts: Sequence[str], *, size: int = 1024, tags: Iterable[str] = ()) -> Tokenizer:
+    """Byte-level BPE of at most `size` entries. `tags` become single tokens, e.g. "<switch>KEEP</switch>"."""
+    names = sorted(_names(texts), key=lambda name: (-len(name), name))
+    raw = RawTokenizer(models.BPE())
+    splits = [Regex(r" ?\d+")]
+    if names:
+        splits.insert(0, Regex(r" ?\b(?:" + "|".join(map(re.escape, names)) + r")\b"))
+    raw.pre_tokenizer = pre_tokenizers.Sequence(
+        [*(pre_tokenizers.Split(pattern, "isolated") for pattern in splits), _byte_level()]
+    )
+    raw.decoder = decoders.ByteLevel()
+    raw.add_special_tokens([END])
+    raw.add_tokens([AddedToken(tag, normalized=False) for tag in tags])
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=[END],
+        show_progress=False,
+        min_frequency=8,
+    )
+    raw.train_from_iterator(texts, trainer)
+    return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=END, pad_token=END))
+
+
+def _byte_level() -> pre_tokenizers.ByteLevel:
+    return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+
+
+def _names(texts: Sequence[str]) -> list[str]:
+    """Words that are somewhere followed by a number, often enough not to be an accident."""
+    counts = Counter(word for text in texts for word in re.findall(r"([a-z]+) \d+", text))
+    return [word for word, count in counts.items() if count >= 3]

@@ -1,0 +1,118 @@
+"""Text to token ids and back to bytes, for any fast tokenizer that transformers loads.
+
+Replies are recorded as the sampled ids; text is derived from their bytes, never the other way round.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from hiper.records import RecordError
+
+
+class ModelError(RecordError):
+    """A model folder that cannot be used; the message says what to do."""
+
+
+class Tokenizer:
+    """A transformers tokenizer with three more abilities: bytes of an id, contexts as appended text, chat turns."""
+
+    def __init__(self, fast: PreTrainedTokenizerFast) -> None:
+        self.fast = fast
+        self.eos_id: int | None = fast.eos_token_id
+        self.has_chat = bool(getattr(fast, "chat_template", None))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Tokenizer":
+        try:
+            fast = AutoTokenizer.from_pretrained(folder, use_fast=True)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"{folder}: no tokenizer could be loaded ({_first_line(error)})") from error
+        if not isinstance(fast, PreTrainedTokenizerFast) or not getattr(fast, "is_fast", False):
+            raise ModelError(f"{folder}: needs a fast tokenizer (tokenizer.json)")
+        return cls(fast)
+
+    def __len__(self) -> int:
+        return len(self.fast)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Ids of a piece of text as it stands: no special tokens added."""
+        return tuple(self.fast.encode(text, add_special_tokens=False))
+
+    def encode_context(self, text: str, *, fresh: bool) -> tuple[int, ...]:
+        """Ids to put before a reply: the text as it stands or, for chat models, as a turn of the user."""
+        if not self.has_chat:
+            bos = self.fast.bos_token_id
+            head = (bos,) if fresh and bos is not None else ()
+            return head + self.encode(text)
+        before, after = self._chat_frame
+        if fresh:
+            rendered = self.fast.apply_chat_template(
+                [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
+            )
+            return self.encode(str(rendered))
+        return self.encode(before + text + after)
+
+    def bytes_of(self, token_id: int) -> bytes:
+        """The bytes that this id stands for; b"" for special tokens such as the end of text."""
+        return self._bytes[token_id]
+
+    def decode(self, ids: tuple[int, ...]) -> str:
+        return b"".join(self._bytes[i] for i in ids).decode("utf-8", errors="replace")
+
+    @cached_property
+    def _bytes(self) -> tuple[bytes, ...]:
+        special = set(self.fast.all_special_ids)
+        added = {i: token.content.encode() for i, token in self.fast.added_tokens_decoder.items()}
+        to_bytes = _token_decoder(self.fast)
+        pieces = self.fast.convert_ids_to_tokens(list(range(len(self.fast))))
+        return tuple(
+            b"" if i in special else added[i] if i in added else b"" if piece is None else to_bytes(piece)
+            for i, piece in enumerate(pieces)
+        )
+
+    @cached_property
+    def _chat_frame(self) -> tuple[str, str]:
+        """What the chat template puts between an assistant's reply and the next user text, and after that text."""
+        turns = [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}]
+        mark = "\x00next\x00"
+        whole = str(
+            self.fast.apply_chat_template(
+                [*turns, {"role": "user", "content": mark}], tokenize=False, add_generation_prompt=True
+            )
+        )
+        middle = whole[whole.rindex("B") + 1 :] if whole.rindex("B") < whole.index(mark) else whole
+        before, after = middle.split(mark)
+        return before, after
+
+
+def _token_decoder(fast: PreTrainedTokenizerFast):  # type: ignore[no-untyped-def]
+    """A function from a vocabulary entry to its bytes, by the kind of tokenizer."""
+    decoder = fast.backend_tokenizer.decoder
+    kind = repr(decoder)
+    if "ByteLevel" in kind:
+        table = _byte_level_alphabet()
+        return lambda piece: bytes(table[c] for c in piece)
+    if "ByteFallback" in kind or "Metaspace" in kind:
+        return _sentencepiece_bytes
+    raise ModelError(f"tokenizers with the decoder {kind[:60]!r} are not supported; use a byte-level or SentencePiece one")
+
+
+def _sentencepiece_bytes(piece: str) -> bytes:
+    if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
+        return bytes([int(piece[3:5], 16)])
+    return piece.replace("\u2581", " ").encode()
+
+
+def _byte_level_alphabet() -> dict[str, int]:
+    """The printable stand-ins of byte-level BPE: visible Latin-1 bytes stand for themselves, others from U+0100 on."""
+    visible = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    table = {chr(byte): byte for byte in visible}
+    hidden = [byte for byte in range(256) if byte not in set(visible)]
+    table.update({chr(0x100 + n): byte for n, byte in enumerate(hidden)})
+    return table
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,16 @@
+"""Rollouts: agents playing in environments, and the figures of what they did."""
+
+from hiper.rollout.play import Limits, PlayError, Task, play
+from hiper.rollout.stats import Success, SuccessTable, success_table, summary, wilson
+
+__all__ = [
+    "Limits",
+    "PlayError",
+    "Success",
+    "SuccessTable",
+    "Task",
+    "play",
+    "success_table",
+    "summary",
+    "wilson",
+]

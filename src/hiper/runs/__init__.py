@@ -1,0 +1,1 @@
+"""Runs: configuration, run folder, checkpoints, imitation, training, evaluation. `train.py` holds the main loop."""

@@ -1,0 +1,125 @@
+"""Checkpoints: safetensors and JSON only, written whole or not at all, every file hashed."""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from hiper.learn import Optimizer
+from hiper.models import ModelError, Policy
+
+OPTIMIZER_FILE = "optimizer.safetensors"
+STATE_FILE = "state.json"
+HASHES_FILE = "sha256.json"
+PREFIX = {"sft": "sft-", "train": "step-"}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a stage has come: steps done, and what has been used up in all."""
+
+    stage: str
+    step: int
+    episodes: int = 0
+    turns: int = 0
+    tokens: int = 0
+    wall_s: float = 0.0
+
+
+def save_checkpoint(parent: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress) -> Path:
+    """Write `parent/step-N` (imitation: `sft-N`). It appears under its name only when it is complete and on the disk."""
+    target = parent / f"{PREFIX[progress.stage]}{progress.step:06d}"
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    policy.save(partial)
+    if optimizer is not None:
+        save_file(optimizer.state(), partial / OPTIMIZER_FILE)
+    (partial / STATE_FILE).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
+    (partial / HASHES_FILE).write_text(json.dumps(_hashes(partial), indent=1), encoding="utf-8")
+    for file in partial.iterdir():
+        _sync(file)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)
+    _sync(parent)
+    return target
+
+
+def verify(folder: Path) -> None:
+    """Raise CheckpointError unless every file is there and has the hash it was written with."""
+    try:
+        wanted = json.loads((folder / HASHES_FILE).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{folder}: {HASHES_FILE} is missing or damaged; this is not a whole checkpoint") from error
+    for name, digest in wanted.items():
+        file = folder / name
+        if not file.is_file():
+            raise CheckpointError(f"{folder}: {name} is missing; use another checkpoint")
+        if _sha256(file) != digest:
+            raise CheckpointError(f"{folder}: {name} is corrupt (its hash differs); use another checkpoint")
+
+
+def load_policy(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> Policy:
+    """The policy of a checkpoint, verified; or any transformers folder, which has no hashes to verify."""
+    if (folder / STATE_FILE).exists() or (folder / HASHES_FILE).exists():
+        verify(folder)
+    return Policy.load(folder, device=device, dtype=dtype)
+
+
+def load_progress(folder: Path) -> Progress:
+    return Progress(**json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
+
+
+def load_optimizer(folder: Path, optimizer: Optimizer) -> None:
+    file = folder / OPTIMIZER_FILE
+    if not file.is_file():
+        raise CheckpointError(f"{folder}: {OPTIMIZER_FILE} is missing; the run cannot go on from here")
+    optimizer.load_state(load_file(file))
+
+
+def checkpoints(parent: Path, stage: str) -> list[Path]:
+    """Whole checkpoints of a stage, oldest first."""
+    found = parent.glob(PREFIX[stage] + "[0-9]*")
+    return sorted(path for path in found if path.is_dir() and not path.name.endswith(".partial"))
+
+
+def prune(parent: Path, stage: str, keep: int) -> None:
+    """Remove all but the last `keep` checkpoints of a stage."""
+    for old in checkpoints(parent, stage)[:-keep]:
+        shutil.rmtree(old)
+
+
+def resolve_model(name: str) -> Path:
+    """A checkpoint or model folder from what a person types: that folder, or a run folder (its last checkpoint)."""
+    path = Path(name)
+    for stage in ("train", "sft"):
+        found = checkpoints(path / "checkpoints", stage)
+        if found:
+            return found[-1]
+    if not path.is_dir():
+        raise ModelError(f"{name}: no such model or run folder")
+    return path
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {file.name: _sha256(file) for file in sorted(folder.iterdir()) if file.is_file()}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

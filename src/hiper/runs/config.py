@@ -1,0 +1,301 @@
+"""The configuration tree: typed, frozen, read from TOML with `key=value` overrides; unknown keys are errors.
+
+Every setting has its description beside it; `hiper train CONFIG --dry-run` prints the resolved tree with them.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; one line that names the key."""
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class EnvConfig(Section):
+    name: str = "alfworld"
+    """Registered environment."""
+    data: str = ""
+    """Path to official data; empty: games are generated, nothing is needed."""
+    train_split: str = "train"
+    """Games that training plays."""
+    max_turns: Positive = 50
+    """Turn limit of an episode; every reply counts."""
+    options: dict[str, str | int | float | bool] = {}
+    """Further keyword arguments of `hiper.make`, e.g. size = "small", chain = 2."""
+
+
+class ModelConfig(Section):
+    path: str = ""
+    """transformers folder or hub name to start from; empty: a tiny model is built from `preset`."""
+    preset: str = "tiny-1m"
+    """Shape of the model that is built when `path` is empty."""
+    vocabulary: Positive = 1024
+    """Largest vocabulary of the tokenizer trained for a preset."""
+    context: Positive = 2048
+    """Context window of a preset, tokens."""
+    device: str = "cpu"
+    """torch device."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Parameter type. Use float32 on the CPU."""
+
+
+class AgentConfig(Section):
+    interface: Literal["plan_execute", "react", "act"] = "plan_execute"
+    """How the model is asked and its reply read."""
+    layout: Literal["transcript", "window"] = "transcript"
+    """transcript: append-only, one row an episode. window: the last turns and the admissible list in every prompt."""
+    header: Literal["full", "none"] = "full"
+    """Role and format instructions before the first observation; "none" for models trained from scratch."""
+    window: Count = 2
+    """Past turns shown by the window layout."""
+
+
+class SamplingConfig(Section):
+    capacity: Positive = 128
+    """Episodes played at once."""
+    max_reply: Positive = 64
+    """Longest reply, tokens."""
+    temperature: NonNegative = 1.0
+    """Of training episodes."""
+
+
+class OptimConfig(Section):
+    kind: Literal["adamw", "muon"] = "adamw"
+    """muon: torch's Muon for the trunk's matrices, AdamW for the rest."""
+    lr: NonNegative = 1e-3
+    """Peak learning rate of the language model."""
+    value_lr: NonNegative = 1e-3
+    """Peak learning rate of the value heads."""
+    weight_decay: NonNegative = 0.0
+    """Decoupled weight decay."""
+    beta2: Share = 0.95
+    """Decay of the second moment."""
+    warmup: Count = 10
+    """Steps of linear warm-up."""
+    floor: Share = 0.1
+    """Learning rate at the end, as a share of the peak (cosine decay)."""
+    max_grad_norm: NonNegative = 1.0
+    """Gradient norms above it are scaled down."""
+
+
+class ImitationConfig(Section):
+    steps: Count = 0
+    """Optimiser steps of imitation before RL; 0: none."""
+    episodes: Positive = 32
+    """Expert episodes a step, always new ones."""
+    split: str = "train"
+    """Games that the expert shows."""
+    search: Literal["best", "varied"] = "varied"
+    """The expert's search order."""
+    observation_weight: NonNegative = 0.0
+    """Loss weight of observation tokens; reply tokens weigh 1."""
+    mistake_rate: Share = 0.0
+    """Share of turns that the expert gets wrong on purpose; shown, with the recovery, but not imitated."""
+    renumber: bool = False
+    """Number the instances of each kind at random (`cabinet 1..n`) in every demonstration."""
+    optim: OptimConfig = OptimConfig()
+    """Optimiser of imitation."""
+
+
+class CreditConfig(Section):
+    estimator: Literal["hae", "gae"] = "hae"
+    """hae: Hierarchical Advantage Estimation. gae: flat, turn-level, one advantage for the whole reply."""
+    gamma: Share = 0.95
+    """Discount per turn."""
+    lam_low: Share = 0.95
+    """Trace of actions inside a segment (gae: of the whole episode)."""
+    lam_high: Share = 0.95
+    """Trace of subgoals over segments; its clock is segments, not turns."""
+    lam_boundary: Share = 0.0
+    """0: the action trace ends with its segment (the paper). 1: it is carried on; unbiased when all traces are 1."""
+    normalise: Literal["joint", "per_level", "none"] = "joint"
+    """Scale of the advantages; joint: one constant for all three levels."""
+    reward_scale: NonNegative = 1.0
+    """Environment reward times this is what training sees (the paper: 10)."""
+    invalid_penalty: NonNegative = 0.0
+    """Reward shaping: taken off for every invalid reply. Logged apart, never part of evaluation."""
+
+
+class TrainConfig(Section):
+    steps: Count = 100
+    """Collect-and-update rounds; 0: none (imitation only)."""
+    episodes: Positive = 128
+    """Episodes a step."""
+    group: Positive = 1
+    """Episodes of each game in a step."""
+    epochs: Positive = 1
+    """Passes over the episodes of a step."""
+    minibatches: Positive = 4
+    """Optimiser steps a pass."""
+    critic_warmup: Count = 0
+    """First steps that train the value heads only."""
+    clip: NonNegative = 0.2
+    """PPO clip range."""
+    dual_clip: NonNegative = 3.0
+    """Bound on the ratio where the advantage is negative; 0: off."""
+    value_clip: NonNegative = 0.0
+    """How far a value may move in a step before its loss is clipped; 0: off."""
+    value_coef: NonNegative = 0.5
+    """Weight of the value loss."""
+    value_trunk_grad: NonNegative = 1.0
+    """How much of the value loss's gradient reaches the trunk; 0: heads only."""
+    entropy_coef: NonNegative = 0.0
+    """Weight of the entropy bonus."""
+    kl_coef: NonNegative = 0.0
+    """Weight of the divergence from the start model."""
+    max_logprob_gap: NonNegative = 0.02
+    """Largest mean gap, nats, between sampled and recomputed log-probabilities before the run stops."""
+    optim: OptimConfig = OptimConfig(lr=3e-4, value_lr=1e-3)
+    """Optimiser of RL."""
+
+
+class EvalConfig(Section):
+    splits: tuple[str, ...] = ("valid_seen", "valid_unseen")
+    """Splits that are evaluated, every game of them."""
+    every: Count = 0
+    """Evaluate every so many training steps; 0: only before and after."""
+    episodes: Count = 0
+    """At most so many games of a split while training (the last evaluation plays all); 0: all."""
+    temperature: NonNegative = 0.0
+    """0: greedy."""
+
+
+class Config(Section):
+    seed: int = 0
+    """Everything random derives from it."""
+    threads: Count = 0
+    """CPU threads for torch; 0: as many as there are cores."""
+    budget: Positive = 4096
+    """Tokens of a micro-batch."""
+    checkpoint_every: Positive = 20
+    """Steps between checkpoints."""
+    keep: Positive = 2
+    """Checkpoints kept (the last ones of each stage)."""
+    trajectories_every: Count = 10
+    """Steps between saved samples of episodes; 0: never."""
+    trajectories: Positive = 12
+    """Episodes saved each time."""
+    env: EnvConfig = EnvConfig()
+    """The environment."""
+    model: ModelConfig = ModelConfig()
+    """The language model."""
+    agent: AgentConfig = AgentConfig()
+    """The interface between the two."""
+    sampling: SamplingConfig = SamplingConfig()
+    """How episodes are played."""
+    sft: ImitationConfig = ImitationConfig()
+    """Imitation of the expert, before RL."""
+    credit: CreditConfig = CreditConfig()
+    """Who earned what."""
+    train: TrainConfig = TrainConfig()
+    """PPO."""
+    eval: EvalConfig = EvalConfig()
+    """Evaluation."""
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a TOML file and apply `key=value` overrides (dotted keys, TOML values; bare words are strings)."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such configuration file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error})") from error
+    return make_config(data, overrides)
+
+
+def make_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a plain dictionary plus overrides. Raises ConfigError with one line."""
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(f"override {override!r}: expected key=value")
+        _set(data, key.strip().split("."), _value(value.strip()))
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from error
+
+
+def _value(text: str) -> object:
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _set(data: dict[str, Any], path: list[str], value: object) -> None:
+    for part in path[:-1]:
+        data = data.setdefault(part, {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"{'.'.join(path)}: {part} is a value, not a section")
+    data[path[-1]] = value
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, list(keys()), n=1, cutoff=0.5)
+        leaf = key.rpartition(".")[2]
+        near = near or [k for k in keys() if k.rpartition(".")[2] == leaf][:1]
+        return f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "; --dry-run prints all keys")
+    return f"{key}: {first['msg']} (got {first['input']!r})"
+
+
+def keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
+    """All dotted keys."""
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        yield prefix + name
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from keys(kind, f"{prefix}{name}.")
+
+
+def to_toml(config: Config) -> str:
+    """The whole tree as TOML; `load_config` reads the equal tree back."""
+    return tomli_w.dumps(config.model_dump())
+
+
+def described(config: Config) -> str:
+    """The whole tree as TOML with each setting's description behind it."""
+    lines: list[str] = []
+    _describe(config, "", lines)
+    return "\n".join(lines) + "\n"
+
+
+def _describe(section: BaseModel, prefix: str, lines: list[str]) -> None:
+    nested: list[tuple[str, BaseModel]] = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            nested.append((prefix + name, value))
+            continue
+        text = tomli_w.dumps({name: value}).strip() if not isinstance(value, dict) else f"{name} = {_inline(value)}"
+        choices = get_args(field.annotation) if getattr(field.annotation, "__origin__", None) is Literal else ()
+        more = f" ({' | '.join(map(str, choices))})" if choices else ""
+        lines.append(f"{' '.join(text.split()):40s} # {field.description}{more}")
+    for name, value in nested:
+        lines += ["", f"[{name}]"]
+        _describe(value, name + ".", lines)
+
+
+def _inline(table: dict[str, Any]) -> str:
+    inner = ", ".join(tomli_w.dumps({k: v}).strip() for k, v in table.items())
+    return "{" + inner + "}"

@@ -1,0 +1,160 @@
+"""The run folder: metrics, trajectories, checkpoints and what they were made with. Saving is on by default."""
+
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from torch.utils.tensorboard import SummaryWriter
+
+from hiper.records import (
+    CHECKPOINT_FOLDER,
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    EVALS_FILE,
+    METRICS_FILE,
+    TRAJECTORY_FOLDER,
+    Trajectory,
+    append_jsonl,
+    read_jsonl,
+    write_trajectories,
+)
+from hiper.runs.checkpoint import Progress, checkpoints, prune, save_checkpoint
+from hiper.runs.config import Config, ConfigError, load_config, to_toml
+
+PACKAGES = ("hiper", "torch", "transformers", "tokenizers", "numpy", "gymnasium")
+Row = dict[str, object]
+
+
+class RunFolder:
+    """One folder that holds everything one run left behind."""
+
+    def __init__(self, path: Path, config: Config) -> None:
+        self.path, self.config = path, config
+        self.checkpoints = path / CHECKPOINT_FOLDER
+        self._board: SummaryWriter | None = None
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def create(cls, path: Path, config: Config) -> "RunFolder":
+        """Start a run, or take up the one that is there. Refuses a folder that holds a run with other settings."""
+        file = path / CONFIG_FILE
+        if file.exists():
+            there = load_config(file)
+            if there != config:
+                raise ConfigError(f"{path} holds a run with other settings; choose another --out, or remove it")
+        folder = cls(path, config)
+        folder.checkpoints.mkdir(parents=True, exist_ok=True)
+        (path / TRAJECTORY_FOLDER).mkdir(exist_ok=True)
+        if not file.exists():
+            _write(file, to_toml(config))
+        return folder
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Two programs must not write to one run."""
+        self._lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"{self.path}: another program is writing to this run") from error
+        try:
+            yield
+        finally:
+            if self._board is not None:
+                self._board.close()
+                self._board = None
+            self._lock.close()
+
+    def write_environment(self, identity: Row) -> None:
+        row = {
+            **identity,
+            "command": sys.argv,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "packages": {name: _version(name) for name in PACKAGES},
+            "git_commit": _git_commit(),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        _write(self.path / ENVIRONMENT_FILE, json.dumps(row, indent=1))
+
+    def log(self, stage: str, row: Row) -> None:
+        """One row of metrics, to the file and to TensorBoard."""
+        append_jsonl(self.path / METRICS_FILE, {"stage": stage, **row})
+        if self._board is None:
+            self._board = SummaryWriter(str(self.path / "tensorboard"))
+        for name, value in row.items():
+            if isinstance(value, int | float):
+                self._board.add_scalar(f"{stage}/{name}", value, int(str(row["step"])))
+
+    def log_evaluation(self, row: Row) -> None:
+        append_jsonl(self.path / EVALS_FILE, row)
+
+    def evaluations(self) -> list[Row]:
+        return read_jsonl(self.path / EVALS_FILE)
+
+    def save_trajectories(self, name: str, trajectories: Sequence[Trajectory], credits: Sequence[Row] = ()) -> None:
+        folder = self.path / TRAJECTORY_FOLDER
+        write_trajectories(folder / f"{name}.jsonl.zst", trajectories)
+        if credits:
+            _write(folder / f"{name}.credit.jsonl", "".join(json.dumps(row) + "\n" for row in credits))
+
+    def save(self, policy, optimizer, progress: Progress) -> Path:  # type: ignore[no-untyped-def]
+        """Write a checkpoint, then remove old ones."""
+        target = save_checkpoint(self.checkpoints, policy, optimizer, progress)
+        prune(self.checkpoints, progress.stage, self.config.keep)
+        return target
+
+    def latest(self) -> Path | None:
+        """The last checkpoint of the furthest stage."""
+        for stage in ("train", "sft"):
+            found = checkpoints(self.checkpoints, stage)
+            if found:
+                return found[-1]
+        return None
+
+    def rewind(self, progress: Progress | None) -> None:
+        """Drop rows after a checkpoint: the run plays those steps again, and must not log them twice."""
+        order = {"sft": 0, "train": 1}
+        limit = (-1, 0) if progress is None else (order[progress.stage], progress.step)
+        for name in (METRICS_FILE, EVALS_FILE):
+            file = self.path / name
+            rows = read_jsonl(file)
+            kept = [row for row in rows if (order[str(row["stage"])], int(str(row["step"]))) <= limit]
+            if file.exists() and len(kept) != len(rows) or _is_torn(file):
+                _write(file, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def _is_torn(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0 and not file.read_bytes().endswith(b"\n")
+
+
+def _write(file: Path, text: str) -> None:
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, file)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _git_commit() -> str | None:
+    """Of the working directory, if it is a checkout."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

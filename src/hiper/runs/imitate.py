@@ -1,0 +1,59 @@
+"""Imitation: the policy learns to say what the expert says, from episodes that are new at every step."""
+
+import time
+from collections.abc import Sequence
+
+from hiper.learn import Demonstration, Optimizer, imitation_step, schedule
+from hiper.models import Policy, Tokenizer
+from hiper.records import Trajectory
+from hiper.runs.checkpoint import Progress
+from hiper.runs.config import Config
+from hiper.runs.setup import demonstrate
+from hiper.runs.world import World
+
+
+def to_demonstrations(
+    episodes: Sequence[Trajectory], tokenizer: Tokenizer, *, observation_weight: float
+) -> list[Demonstration]:
+    """One document for each run of appended contexts. Replies that were wrong on purpose weigh nothing."""
+    out = []
+    for episode in episodes:
+        ids: list[int] = []
+        weight: list[float] = []
+        for turn in episode.turns:
+            if turn.fresh_context and ids:
+                out.append(Demonstration(ids=tuple(ids), weight=tuple(weight)))
+                ids, weight = [], []
+            for text, w in ((turn.context, observation_weight), (turn.reply, 0.0 if turn.is_mistake else 1.0)):
+                is_context = text is turn.context
+                piece = tokenizer.encode_context(text, fresh=turn.fresh_context) if is_context else tokenizer.encode(text)
+                ids += piece
+                weight += [w] * len(piece)
+        out.append(Demonstration(ids=tuple(ids), weight=tuple(weight)))
+    return out
+
+
+def imitation_round(
+    config: Config, world: World, policy: Policy, optimizer: Optimizer, progress: Progress
+) -> tuple[Progress, dict[str, object]]:
+    """One step of imitation: play the expert, take one optimiser step, say what happened."""
+    begin = time.perf_counter()
+    c = config.sft
+    optimizer.set_scale(schedule(progress.step, c.steps, warmup=c.optim.warmup, floor=c.optim.floor))
+    episodes = demonstrate(config, world, step=progress.step, count=c.episodes)
+    batch = to_demonstrations(episodes, policy.tokenizer, observation_weight=c.observation_weight)
+    logs = imitation_step(policy, optimizer, batch, budget=config.budget, max_grad_norm=c.optim.max_grad_norm)
+    tokens = sum(len(one.ids) for one in batch)
+    spent = time.perf_counter() - begin
+    after = Progress(
+        stage="sft",
+        step=progress.step + 1,
+        episodes=progress.episodes + len(episodes),
+        turns=progress.turns + sum(len(one.turns) for one in episodes),
+        tokens=progress.tokens + tokens,
+        wall_s=progress.wall_s + spent,
+    )
+    row: dict[str, object] = {f"learn/{name}": value for name, value in logs.items()}
+    row["learn/lr"] = c.optim.lr * schedule(progress.step, c.steps, warmup=c.optim.warmup, floor=c.optim.floor)
+    row["speed/trained_tokens_s"] = tokens / spent
+    return after, row

@@ -1,0 +1,207 @@
+"""A whole run: imitation (where it is configured), training, evaluation; saved as it goes, stopped and resumed safely."""
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from hiper.learn import DivergedError, Learner, Optimizer, OptimSettings, PPOSettings
+from hiper.models import Policy
+from hiper.records import Trajectory
+from hiper.runs.checkpoint import Progress, load_optimizer, load_policy, load_progress
+from hiper.runs.config import Config, OptimConfig
+from hiper.runs.evaluate import evaluate
+from hiper.runs.folder import Row, RunFolder
+from hiper.runs.imitate import imitation_round
+from hiper.runs.setup import build_policy, build_sampler, set_up_torch
+from hiper.runs.train import Round, train_round
+from hiper.runs.world import World
+
+
+class Watcher(Protocol):
+    """Whoever shows a run's progress."""
+
+    def stage(self, name: str, done: int, total: int) -> None: ...
+    def step(self, stage: str, step: int, total: int, row: Row) -> None: ...
+    def evaluation(self, row: Row) -> None: ...
+    def say(self, text: str) -> None: ...
+
+
+class Stopped(Exception):
+    """The run was asked to stop; all that was done is saved."""
+
+
+class Run:
+    """A configuration at work in a folder. `execute` does what is left to do, from whatever is there."""
+
+    def __init__(self, folder: RunFolder, watcher: Watcher) -> None:
+        self.folder, self.config, self.watcher = folder, folder.config, watcher
+        self.world = World(self.config.env)
+        self._stop = False
+
+    def execute(self, *, only_imitation: bool = False) -> None:
+        """Imitation, then training; each stage evaluated at its end (and training at its start)."""
+        set_up_torch(self.config.threads)
+        with self.folder.locked(), self._interruptible():
+            policy, progress = self._restore()
+            if progress.stage == "sft":
+                policy, progress = self._imitate(policy, progress)
+            if not only_imitation and self.config.train.steps:
+                self._train(policy, progress)
+        self.world.close()
+
+    def _restore(self) -> tuple[Policy, Progress]:
+        """The furthest checkpoint, or a fresh start."""
+        latest = self.folder.latest()
+        if latest is None:
+            self.folder.rewind(None)
+            self.folder.write_environment(dict(self.world.identity(self.config.env.train_split)))
+            return build_policy(self.config, self.world), Progress(stage="sft", step=0)
+        progress = load_progress(latest)
+        self.folder.rewind(progress)
+        self.watcher.say(f"resuming from {latest}")
+        return load_policy(latest, device=self.config.model.device, dtype=self.config.model.dtype), progress
+
+    def _imitate(self, policy: Policy, progress: Progress) -> tuple[Policy, Progress]:
+        c = self.config.sft
+        optimizer = self._optimizer(policy, c.optim, progress)
+        self.watcher.stage("sft", progress.step, c.steps)
+        while progress.step < c.steps:
+            progress, row = imitation_round(self.config, self.world, policy, optimizer, progress)
+            self._log(progress, row, c.steps)
+            if progress.step % self.config.checkpoint_every == 0 or progress.step == c.steps:
+                self._save(policy, optimizer, progress)
+            self._check_stop(policy, optimizer, progress)
+        if not self._has_evaluation("sft", c.steps):
+            self._evaluate(policy, "sft", c.steps, final=True)
+        return policy, Progress(stage="train", step=0)
+
+    def _train(self, policy: Policy, progress: Progress) -> None:
+        t = self.config.train
+        optimizer = self._optimizer(policy, t.optim, progress)
+        learner = self._learner(policy, optimizer)
+        reference = build_policy(self.config, self.world) if t.kl_coef else None
+        self.watcher.stage("train", progress.step, t.steps)
+        while progress.step < t.steps:
+            try:
+                done = train_round(self.config, self.world, policy, learner, progress, reference)
+            except DivergedError:
+                self.folder.save(policy, None, progress)
+                raise
+            progress = done.progress
+            self._log(progress, done.row, t.steps)
+            self._keep_sample(done)
+            if progress.step % self.config.checkpoint_every == 0 or progress.step == t.steps:
+                self._save(policy, optimizer, progress)
+            if self.config.eval.every and progress.step % self.config.eval.every == 0 and progress.step < t.steps:
+                self._evaluate(policy, "train", progress.step, final=False)
+            self._check_stop(policy, optimizer, progress)
+        if not self._has_evaluation("train", t.steps):
+            self._evaluate(policy, "train", t.steps, final=True)
+
+    def _optimizer(self, policy: Policy, c: OptimConfig, progress: Progress) -> Optimizer:
+        settings = OptimSettings(kind=c.kind, lr=c.lr, value_lr=c.value_lr, weight_decay=c.weight_decay, beta2=c.beta2)
+        optimizer = Optimizer(policy, settings)
+        latest = self.folder.latest()
+        if latest is not None and progress.step and load_progress(latest).stage == progress.stage:
+            load_optimizer(latest, optimizer)
+        return optimizer
+
+    def _learner(self, policy: Policy, optimizer: Optimizer) -> Learner:
+        t = self.config.train
+        settings = PPOSettings(
+            clip=t.clip,
+            dual_clip=t.dual_clip,
+            value_clip=t.value_clip,
+            value_coef=t.value_coef,
+            entropy_coef=t.entropy_coef,
+            kl_coef=t.kl_coef,
+        )
+        return Learner(
+            policy,
+            optimizer,
+            settings,
+            temperature=self.config.sampling.temperature,
+            budget=self.config.budget,
+            max_grad_norm=t.optim.max_grad_norm,
+            value_trunk_grad=t.value_trunk_grad,
+        )
+
+    def _log(self, progress: Progress, row: Row, total: int) -> None:
+        whole: Row = {
+            "step": progress.step,
+            "wall_s": progress.wall_s,
+            "total/episodes": progress.episodes,
+            "total/turns": progress.turns,
+            "total/tokens": progress.tokens,
+            **row,
+        }
+        self.folder.log(progress.stage, whole)
+        self.watcher.step(progress.stage, progress.step, total, whole)
+
+    def _keep_sample(self, done: Round) -> None:
+        every = self.config.trajectories_every
+        if every and (done.progress.step % every == 0 or done.progress.step == 1):
+            count = self.config.trajectories
+            name = f"step-{done.progress.step:06d}"
+            self.folder.save_trajectories(name, done.episodes[:count], done.credits[:count])
+
+    def _evaluate(self, policy: Policy, stage: str, step: int, *, final: bool) -> None:
+        e = self.config.eval
+        for split in e.splits:
+            begin = time.perf_counter()
+            sampler = build_sampler(self.config, policy, temperature=e.temperature)
+            row, episodes = evaluate(self.config, self.world, sampler, split, limit=0 if final else e.episodes)
+            head: Row = {"stage": stage, "step": step, "greedy": e.temperature == 0, "final": final}
+            row = {**head, **row, "time_s": time.perf_counter() - begin}
+            self.folder.log_evaluation(row)
+            self.watcher.evaluation(row)
+            if final:
+                self.folder.save_trajectories(f"eval-{stage}-{split}", _some(episodes, self.config.trajectories))
+
+    def _has_evaluation(self, stage: str, step: int) -> bool:
+        rows = [row for row in self.folder.evaluations() if (row["stage"], row["step"]) == (stage, step)]
+        return {row["split"] for row in rows if row.get("final")} >= set(self.config.eval.splits)
+
+    def _save(self, policy: Policy, optimizer: Optimizer, progress: Progress) -> None:
+        self.folder.save(policy, optimizer, progress)
+
+    def _check_stop(self, policy: Policy, optimizer: Optimizer, progress: Progress) -> None:
+        if self._stop:
+            target = self.folder.save(policy, optimizer, progress)
+            raise Stopped(f"stopped after {progress.stage} step {progress.step}; saved in {target}")
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """The first Ctrl-C finishes the step and saves; the second one breaks off at once."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            del number, frame
+            if self._stop:
+                raise KeyboardInterrupt
+            self._stop = True
+            self.watcher.say("stopping after this step (once more: at once, back to the last checkpoint)")
+
+        before = {sign: signal.signal(sign, ask) for sign in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for sign, handler in before.items():
+                signal.signal(sign, handler)
+
+
+def _some(episodes: Sequence[Trajectory], count: int) -> list[Trajectory]:
+    """A few of each kind: failures are what one learns from."""
+    failed = [one for one in episodes if not one.succeeded][: count // 2 + count % 2]
+    won = [one for one in episodes if one.succeeded][: count - len(failed)]
+    return [*failed, *won]
+
+
+def start(config: Config, out: Path, watcher: Watcher, *, only_imitation: bool = False) -> Run:
+    """Start or resume the run in `out` and carry it out."""
+    run = Run(RunFolder.create(out, config), watcher)
+    run.execute(only_imitation=only_imitation)
+    return run

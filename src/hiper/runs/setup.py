@@ -1,0 +1,83 @@
+"""Building what a configuration names: the policy (from a folder, or tiny from scratch), agents, samplers."""
+
+import ctypes
+import os
+import platform
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from hiper.agents import ExpertSampler, Interface, Layout, interface, make_layout
+from hiper.models import Policy, Tokenizer, TorchSampler, preset, train_tokenizer
+from hiper.records import Trajectory
+from hiper.rollout import Limits, play
+from hiper.runs.checkpoint import load_policy
+from hiper.runs.config import AgentConfig, Config
+from hiper.runs.world import World
+
+TOKENIZER_EPISODES = 800
+TAG = re.compile(r"<(\w+)>(?:KEEP|SWITCH)</\1>|</?\w+>")  # a whole switch block is one token: one decision
+
+
+def set_up_torch(threads: int) -> None:
+    """Threads, and an allocator that keeps freed memory (returning it to the system costs a tenth of the time)."""
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+
+
+def build_interface(config: AgentConfig) -> Interface:
+    return interface(config.interface)
+
+
+def build_layout(config: AgentConfig) -> Callable[[], Layout]:
+    options = {"header": config.header} if config.layout == "transcript" else {"n_turns": config.window}
+    return make_layout(config.layout, build_interface(config), options)
+
+
+def build_sampler(config: Config, policy: Policy, *, temperature: float) -> TorchSampler:
+    s = config.sampling
+    return TorchSampler(policy, capacity=s.capacity, max_reply=s.max_reply, temperature=temperature)
+
+
+def demonstrate(config: Config, world: World, *, step: int, count: int, clean: bool = False) -> list[Trajectory]:
+    """Episodes of the expert, new ones for every step. `clean`: without deliberate mistakes."""
+    c = config.sft
+    player = ExpertSampler(build_interface(config.agent), 0.0 if clean else c.mistake_rate, capacity=16)
+    more = {"renumber": True} if c.renumber else {}
+    return play(
+        lambda: world.make(c.split, expert=True, expert_search=c.search, **more),
+        player,
+        build_interface(config.agent),
+        build_layout(config.agent),
+        world.training_tasks(c.split, step=step, count=count, group=1, seed=config.seed, stage="sft"),
+        limits=Limits(turns=config.env.max_turns),
+    )
+
+
+def build_policy(config: Config, world: World) -> Policy:
+    """The start of a run: the model at `model.path`, or a fresh tiny one with a tokenizer of this environment."""
+    m = config.model
+    if m.path:
+        folder = Path(m.path)
+        if folder.is_dir():
+            return load_policy(folder, device=m.device, dtype=m.dtype)
+        return Policy.load(m.path, device=m.device, dtype=m.dtype)
+    tokenizer = build_tokenizer(config, world)
+    shape = preset(m.preset, vocabulary=len(tokenizer), context=m.context, end_id=tokenizer.eos_id or 0)
+    return Policy.build(shape, tokenizer, seed=config.seed).to(m.device)
+
+
+def build_tokenizer(config: Config, world: World) -> Tokenizer:
+    """Trained on what the expert reads and writes. The interface's tags become single tokens."""
+    texts, tags = [], set()
+    for episode in demonstrate(config, world, step=0, count=TOKENIZER_EPISODES, clean=True):
+        for turn in episode.turns:
+            texts += [turn.context, turn.reply]
+            tags |= {match.group() for match in TAG.finditer(turn.reply)}
+        texts.append(episode.final_context)
+    return train_tokenizer(texts, size=config.model.vocabulary, tags=sorted(tags))

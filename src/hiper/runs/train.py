@@ -1,0 +1,198 @@
+"""The training loop: collect, value, credit, batch, learn, record.
+
+Everything random in a step derives from the seed, the stage and the step's number, so a run that was killed and
+taken up again from its last checkpoint does on the CPU, bit for bit, what it would have done.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hiper.batch import Document, Values, assign, documents, gather_values, normalised
+from hiper.learn import Learner, PPOExample, Scores, schedule, score
+from hiper.models import Policy
+from hiper.records import Trajectory
+from hiper.rollout import Limits, play, summary
+from hiper.runs.checkpoint import Progress
+from hiper.runs.config import Config
+from hiper.runs.estimate import Table, estimate, explained_variance, table_of
+from hiper.runs.setup import build_interface, build_layout, build_sampler
+from hiper.runs.world import World, derive_seed
+
+Row = dict[str, object]
+
+
+class GapError(RuntimeError):
+    """Sampler and learner disagree about the probability of what was sampled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What one step leaves behind: how far the run has come, its row of metrics, its episodes and their credit."""
+
+    progress: Progress
+    row: Row
+    episodes: list[Trajectory]
+    credits: list[Row]
+
+
+def train_round(
+    config: Config, world: World, policy: Policy, learner: Learner, progress: Progress, reference: Policy | None = None
+) -> Round:
+    """One step of HiPER: play, read the values, give every decision its credit, update."""
+    clock = _Clock()
+    episodes = collect(config, world, policy, progress.step, clock)
+    rows = documents(episodes)
+    scores = score(policy, rows, temperature=config.sampling.temperature, budget=config.budget)
+    values = gather_values(episodes, rows, [one.value_P for one in scores])
+    gap = logprob_gap(rows, scores, config.train.max_logprob_gap)
+    clock.lap("values")
+
+    table = table_of(episodes, config.credit)
+    raw = estimate(table, values, config.credit)
+    streams = normalised(raw, table.mask_BT, table.switches_BT & table.mask_BT, config.credit.normalise)
+    examples = [
+        PPOExample(example=example, old_value_P=one.value_P, reference_L=None)
+        for example, one in zip(assign(rows, streams), scores, strict=True)
+    ]
+    if reference is not None:
+        examples = with_reference(examples, reference, config)
+    logs = update(config, learner, examples, progress.step)
+    clock.lap("learn")
+
+    progress = _advance(progress, episodes, rows, clock)
+    row: Row = {**summary(episodes), **gap, **logs, **_credit_columns(table, values, raw), **clock.columns(progress, rows)}
+    return Round(progress=progress, row=row, episodes=episodes, credits=_credit_rows(episodes, values, raw))
+
+
+def collect(config: Config, world: World, policy: Policy, step: int, clock: "_Clock") -> list[Trajectory]:
+    """Play this step's episodes with the present policy."""
+    t = config.train
+    sampler = build_sampler(config, policy, temperature=config.sampling.temperature)
+    tasks = world.training_tasks(
+        config.env.train_split, step=step, count=t.episodes, group=t.group, seed=config.seed, stage="train"
+    )
+    episodes = play(
+        lambda: world.make(config.env.train_split),
+        sampler,
+        build_interface(config.agent),
+        build_layout(config.agent),
+        tasks,
+        limits=Limits(turns=config.env.max_turns),
+        policy_version=step,
+    )
+    clock.lap("rollout")
+    clock.sampled = sampler.sampled_tokens
+    return [one for one in episodes if one.turns]
+
+
+def update(config: Config, learner: Learner, examples: Sequence[PPOExample], step: int) -> Row:
+    """`epochs` passes over the episodes in `minibatches` optimiser steps each; documents of an episode stay together."""
+    t = config.train
+    learner.optimizer.set_scale(schedule(step, t.steps, warmup=t.optim.warmup, floor=t.optim.floor))
+    episodes = sorted({one.example.document.episode for one in examples})
+    parts: list[dict[str, float]] = []
+    for epoch in range(t.epochs):
+        rng = np.random.default_rng(derive_seed(config.seed, "shuffle", step, epoch))
+        for chosen in np.array_split(rng.permutation(episodes), t.minibatches):
+            inside = set(chosen.tolist())
+            batch = [one for one in examples if one.example.document.episode in inside]
+            if batch:
+                parts.append(learner.step(batch, train_policy=step >= t.critic_warmup))
+    names = {name for part in parts for name in part}
+    logs: Row = {f"learn/{name}": float(np.mean([part[name] for part in parts if name in part])) for name in sorted(names)}
+    logs["learn/skipped"] = learner.skipped
+    logs["learn/lr"] = t.optim.lr * schedule(step, t.steps, warmup=t.optim.warmup, floor=t.optim.floor)
+    return logs
+
+
+def with_reference(examples: Sequence[PPOExample], reference: Policy, config: Config) -> list[PPOExample]:
+    """Add the start model's log-probabilities, for the KL term."""
+    rows = [one.example.document for one in examples]
+    known = score(reference, rows, temperature=config.sampling.temperature, budget=config.budget)
+    return [
+        PPOExample(example=one.example, old_value_P=one.old_value_P, reference_L=ref.logprob_L)
+        for one, ref in zip(examples, known, strict=True)
+    ]
+
+
+def logprob_gap(rows: Sequence[Document], scores: Sequence[Scores], limit: float) -> Row:
+    """How far sampled and recomputed log-probabilities lie apart. Raises GapError beyond the limit on the mean."""
+    gaps = np.concatenate(
+        [np.abs(row.logprob_L - one.logprob_L)[row.kind_L != 0] for row, one in zip(rows, scores, strict=True)]
+    )
+    mean, worst = (float(gaps.mean()), float(gaps.max())) if gaps.size else (0.0, 0.0)
+    if not mean <= limit:
+        raise GapError(
+            f"sampled and recomputed log-probabilities differ by {mean:.3g} nats on average (limit {limit}); "
+            "sampler and learner do not hold the same model"
+        )
+    return {"learn/logprob_gap_mean": mean, "learn/logprob_gap_max": worst}
+
+
+def _credit_columns(table: Table, values: Values, raw) -> Row:  # type: ignore[no-untyped-def]
+    """Size of each level's advantages before normalisation, and how well each head explains its targets."""
+    boundary = table.switches_BT & table.mask_BT
+    later = table.mask_BT.copy()
+    later[:, 0] = False
+    columns: Row = {"shaping/per_episode": float(table.shaping_BT.sum() / len(table.lengths_B))}
+    for name, chosen in (("switch", later), ("subgoal", boundary), ("action", table.mask_BT)):
+        entries = getattr(raw, f"{name}_BT")[chosen]
+        columns[f"credit/{name}_mean"] = float(entries.mean()) if entries.size else 0.0
+        columns[f"credit/{name}_std"] = float(entries.std()) if entries.size else 0.0
+    high = np.where(boundary, raw.target_high_BT, np.nan)
+    masked = [np.where(table.mask_BT, target, np.nan) for target in (raw.target_U_BT, raw.target_low_BT)]
+    columns["learn/explained_variance/U"] = explained_variance(values.U_BT, masked[0])
+    columns["learn/explained_variance/high"] = explained_variance(values.V_high_BT, high)
+    columns["learn/explained_variance/low"] = explained_variance(values.V_low_BT, masked[1])
+    return columns
+
+
+def _credit_rows(episodes: Sequence[Trajectory], values: Values, raw) -> list[Row]:  # type: ignore[no-untyped-def]
+    """Advantages and values of each episode, turn by turn, as the report shows them (environment units, unscaled)."""
+    tables = {"switch": raw.switch_BT, "subgoal": raw.subgoal_BT, "action": raw.action_BT}
+    tables |= {"U": values.U_BT, "V_high": values.V_high_BT, "V_low": values.V_low_BT}
+    return [
+        {"index": b, **{name: _plain(table[b, : len(one.turns)]) for name, table in tables.items()}}
+        for b, one in enumerate(episodes)
+    ]
+
+
+def _plain(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[float | None]:
+    return [round(float(v), 6) if np.isfinite(v) else None for v in values]
+
+
+def _advance(progress: Progress, episodes: Sequence[Trajectory], rows: Sequence[Document], clock: "_Clock") -> Progress:
+    return Progress(
+        stage="train",
+        step=progress.step + 1,
+        episodes=progress.episodes + len(episodes),
+        turns=progress.turns + sum(len(one.turns) for one in episodes),
+        tokens=progress.tokens + sum(len(row) for row in rows),
+        wall_s=progress.wall_s + sum(clock.spent.values()),
+    )
+
+
+class _Clock:
+    """Where the time of a step goes."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+        self.sampled = 0
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.spent[name] = now - self._last
+        self._last = now
+
+    def columns(self, progress: Progress, rows: Sequence[Document]) -> Row:
+        tokens = sum(len(row) for row in rows)
+        columns: Row = {f"time/{name}_s": spent for name, spent in self.spent.items()}
+        columns["speed/sampled_tokens_s"] = self.sampled / self.spent["rollout"]
+        columns["speed/trained_tokens_s"] = tokens / self.spent["learn"]
+        columns["speed/turns_s"] = sum(len(set(row.turn_L[row.turn_L >= 0].tolist())) for row in rows) / self.spent["rollout"]
+        del progress
+        return columns
