@@ -42,6 +42,7 @@ def games(draw: st.DrawFn) -> Game:
                     tuple
                 ),
                 flags=st.integers(0, 2 * Flag.COLD - 1),
+                inner=st.just(()),
                 locations=st.none() | st.lists(st.sampled_from(labels), max_size=2).map(tuple),
             ),
             max_size=6,
@@ -57,7 +58,7 @@ def games(draw: st.DrawFn) -> Game:
         task="Your task is to: play.",
         receptacles=receptacles,
         items=items,
-        can_contain=draw(st.fixed_dictionaries({kind: allowed for kind in RECEPTACLE_TYPES})),
+        can_contain=draw(st.fixed_dictionaries(dict.fromkeys(RECEPTACLE_TYPES, allowed))),
         path="any/game/1",
     )
 

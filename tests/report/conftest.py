@@ -32,7 +32,16 @@ TASKS = (
     "pick_heat_then_place_in_recep",
     "pick_two_obj_and_place",
 )
-PLACES = ("desk 1", "shelf 2", "drawer 3", "countertop 1", "fridge 1", "sinkbasin 1", "cabinet 4", "sidetable 2")
+PLACES = (
+    "desk 1",
+    "shelf 2",
+    "drawer 3",
+    "countertop 1",
+    "fridge 1",
+    "sinkbasin 1",
+    "cabinet 4",
+    "sidetable 2",
+)
 THINGS = ("mug 1", "apple 2", "book 1", "plate 3", "pan 1", "cd 2", "pencil 1")
 REASONS = ("no_switch_tag", "no_action_tag", "text_after_action", "cut_by_limit", "not_admissible", "empty_subgoal",
            "keep_changed_subgoal")  # fmt: skip
@@ -48,14 +57,20 @@ def wilson(successes: int, episodes: int) -> list[float]:
     return [max(0.0, middle - half), min(1.0, middle + half)]
 
 
-def eval_row(rng: np.random.Generator, *, step: int, stage: str, split: str, skill: float, games: int = 134) -> Row:
+def eval_row(
+    rng: np.random.Generator, *, step: int, stage: str, split: str, skill: float, games: int = 134
+) -> Row:
     """One evaluation, its successes drawn task by task."""
     shares = rng.multinomial(games, [0.13, 0.18, 0.23, 0.16, 0.17, 0.13])
     by_task, total = {}, 0
     for place, (task, episodes) in enumerate(zip(TASKS, shares, strict=True)):
         won = int(rng.binomial(episodes, np.clip(skill + 0.12 - 0.05 * place, 0.02, 0.99)))
         total += won
-        by_task[task] = {"success": won / episodes, "success_ci95": wilson(won, episodes), "episodes": int(episodes)}
+        by_task[task] = {
+            "success": won / episodes,
+            "success_ci95": wilson(won, episodes),
+            "episodes": int(episodes),
+        }
     return {"step": step, "stage": stage, "env": "alfworld", "split": split, "success": total / games,
             "success_ci95": wilson(total, games), "episodes": games, "by_task": by_task, "seeds": [0],
             "invalid_rate": float(0.08 * (1 - skill)), "turns_mean": float(40 - 24 * skill), "greedy": True,
@@ -154,29 +169,50 @@ def credit_row(rng: np.random.Generator, index: int, played: Trajectory) -> Row:
     }  # fmt: skip
 
 
-def write_sampled(folder: Path, rng: np.random.Generator, *, step: int, skill: float, episodes: int = 12) -> None:
+def write_sampled(
+    folder: Path, rng: np.random.Generator, *, step: int, skill: float, episodes: int = 12
+) -> None:
     """A trajectory file and its credit."""
-    played = [episode(rng, task=TASKS[i % len(TASKS)], wins=bool(rng.random() < skill)) for i in range(episodes)]
+    played = [
+        episode(rng, task=TASKS[i % len(TASKS)], wins=bool(rng.random() < skill)) for i in range(episodes)
+    ]
     write_trajectories(folder / TRAJECTORY_FOLDER / f"step-{step:06d}.jsonl.zst", played)
     for index, one in enumerate(played):
-        append_jsonl(folder / TRAJECTORY_FOLDER / f"step-{step:06d}.credit.jsonl", credit_row(rng, index, one))
+        append_jsonl(
+            folder / TRAJECTORY_FOLDER / f"step-{step:06d}.credit.jsonl", credit_row(rng, index, one)
+        )
 
 
 def write_run(folder: Path, *, steps: int = 30, seed: int = 0, episodes: int = 12) -> Path:
     """A whole run: imitation, training, evaluations of two splits, sampled episodes with credit."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG_FILE).write_text('name = "household"\n\n[credit]\nname = "hae"\ngamma = 0.95\n', encoding="utf-8")
-    environment = {"hiper": "0.1.0", "versions": {"numpy": np.__version__}, "command": ["hiper", "train"], "git": "a1b2c3d"}
+    (folder / CONFIG_FILE).write_text(
+        'name = "household"\n\n[credit]\nname = "hae"\ngamma = 0.95\n', encoding="utf-8"
+    )
+    environment = {
+        "hiper": "0.1.0",
+        "versions": {"numpy": np.__version__},
+        "command": ["hiper", "train"],
+        "git": "a1b2c3d",
+    }
     (folder / ENVIRONMENT_FILE).write_text(json.dumps(environment), encoding="utf-8")
-    rows = [imitation_row(rng, step) for step in range(1, 101)] + [metrics_row(rng, step, steps) for step in range(1, steps + 1)]
+    rows = [imitation_row(rng, step) for step in range(1, 101)] + [
+        metrics_row(rng, step, steps) for step in range(1, steps + 1)
+    ]
     for row in rows:
         with (folder / METRICS_FILE).open("a", encoding="utf-8") as out:
             out.write(json.dumps(row) + "\n")
-    moments = [(100, "sft", 0.4), *((s, "train", 0.4 + 0.45 * s / steps) for s in np.linspace(0, steps, 6).astype(int)[1:])]
+    moments = [
+        (100, "sft", 0.4),
+        *((s, "train", 0.4 + 0.45 * s / steps) for s in np.linspace(0, steps, 6).astype(int)[1:]),
+    ]
     for step, stage, skill in moments:
         for split, bonus in (("valid_seen", 0.03), ("valid_unseen", 0.0)):
-            append_jsonl(folder / EVALS_FILE, eval_row(rng, step=int(step), stage=stage, split=split, skill=skill + bonus))
+            append_jsonl(
+                folder / EVALS_FILE,
+                eval_row(rng, step=int(step), stage=stage, split=split, skill=skill + bonus),
+            )
     for step, skill in ((max(1, steps // 3), 0.4), (steps, 0.8)):
         write_sampled(folder, rng, step=step, skill=skill, episodes=episodes)
     return folder

@@ -6,15 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from hiper.records import Ending
 from hiper.report.charts import Bars, Chart, Line, Points, bar_chart, line_chart
 from hiper.report.read import Row, Run, number
 from hiper.report.results import Comparison, Result
 from hiper.report.scales import Floats
-from hiper.report.words import duration, percent, plain
+from hiper.report.words import ENDINGS, duration, percent, plain
 
 _WHOLE = (0.0, 1.0)
 _PARTS_SHOWN = 5
-_POLICY_NOTE = "In nats a token. The gap is between the log-probabilities of learner and sampler."
+_ENDING_HUES = {
+    Ending.SUCCEEDED: 2,
+    Ending.FAILED: 1,
+    Ending.TURN_LIMIT: 5,
+    Ending.TOKEN_LIMIT: 3,
+    Ending.CRASHED: 4,
+}
+_POLICY_NOTE = "In nats a token. The gap is the distance between learner's and sampler's log-probabilities."
 _TIMES = {
     "time/rollout_s": "playing",
     "time/values_s": "values",
@@ -77,9 +85,9 @@ class _Book:
         return line_chart(chart) if self.rows else Markup()
 
     def keys(self, prefix: str) -> tuple[str, ...]:
-        """The metrics under a prefix that are ever more than zero."""
+        """The metrics under a prefix that are ever not zero."""
         found = sorted({key for row in self.rows for key in row if key.startswith(prefix)})
-        return tuple(key for key in found if np.nansum(column(self.rows, key)) > 0)
+        return tuple(key for key in found if np.nansum(np.abs(column(self.rows, key))) > 0)
 
 
 def column(rows: Sequence[Row], key: str) -> Floats:
@@ -146,7 +154,7 @@ def _behaviour(book: _Book) -> Section:
         book.line("Episode length", "turns an episode", "rollout/turns"),
         book.line("Switches", "SWITCH replies an episode", "rollout/switches"),
         book.line("Segment length", "turns a subgoal", "rollout/segment_turns"),
-        _breakdown(book, "rollout/ending/", "How episodes end", "share of episodes", None),
+        _endings(book),
     )
     prefix = "rollout/success/"
     by_task = (
@@ -163,10 +171,9 @@ def _behaviour(book: _Book) -> Section:
 
 
 def _replies(book: _Book) -> Section:
-    invalid = 1 - column(book.rows, "rollout/valid_rate")
     charts = (
         book.line("Valid replies", "share of replies", "rollout/valid_rate", bounds=_WHOLE, is_share=True),
-        _breakdown(book, "rollout/invalid/", "Invalid replies", "share of replies, by reason", invalid),
+        _reasons(book),
         book.line("Reply length", "tokens a reply", "rollout/reply_tokens"),
     )
     note = "A reply that does not parse is never repaired: it counts, with its reason."
@@ -186,7 +193,7 @@ def _policy(book: _Book) -> Section:
         book.line("Policy loss", "", "learn/policy_loss", floor=None),
         book.line("Value loss", "", "learn/value_loss"),
         book.line("Learning rate", "", "learn/lr"),
-        book.line("Skipped updates", "a step", "learn/skipped") if book.keys("learn/skipped") else Markup(),
+        book.line("Skipped updates", "", "learn/skipped") if book.keys("learn/skipped") else Markup(),
     )
     return Section(
         title="Policy",
@@ -236,19 +243,39 @@ def _drawn(*charts: Markup) -> tuple[Markup, ...]:
     return tuple(chart for chart in charts if chart)
 
 
-def _breakdown(book: _Book, prefix: str, title: str, unit: str, whole: Floats | None) -> Markup:
-    """The parts under `prefix` as shares of `whole` (None: of 1), logged as counts or as shares alike."""
+def _endings(book: _Book) -> Markup:
+    """How episodes ended, success at the bottom."""
+    seen = book.keys("rollout/ending/")
+    endings = [ending for ending in Ending if f"rollout/ending/{ending}" in seen]
+    table = _shares(book, [f"rollout/ending/{ending}" for ending in endings])
+    parts = [
+        Line(name=ENDINGS[ending], values=values, hue=_ENDING_HUES[ending])
+        for ending, values in zip(endings, table, strict=True)
+    ]
+    x = column(book.rows, "step")
+    title, unit = "How episodes end", "share of episodes"
+    return bar_chart(Bars(title=title, unit=unit, x=x, parts=parts, is_share=True, bounds=_WHOLE))
+
+
+def _reasons(book: _Book) -> Markup:
+    """Why replies were invalid: the parts of all that were."""
+    prefix = "rollout/invalid/"
     keys = book.keys(prefix)
-    if not keys:
-        return Markup()
-    table = np.nan_to_num(np.array([column(book.rows, key) for key in keys]))
-    total = table.sum(axis=0)
-    table = np.divide(table, total, out=np.zeros_like(table), where=total > 0)
-    table = table if whole is None else table * np.nan_to_num(whole)
+    table = _shares(book, keys) * np.nan_to_num(1 - column(book.rows, "rollout/valid_rate"))
     parts = _largest([plain(key.removeprefix(prefix)) for key in keys], table)
     x = column(book.rows, "step")
-    bounds = _WHOLE if whole is None else None
-    return bar_chart(Bars(title=title, unit=unit, x=x, parts=parts, is_share=True, bounds=bounds))
+    unit = "share of replies, by reason"
+    return bar_chart(Bars(title="Invalid replies", unit=unit, x=x, parts=parts, is_share=True))
+
+
+def _shares(book: _Book, keys: Sequence[str]) -> Floats:
+    """The metrics as shares of their sum, a row each, whether they were logged as counts or as shares."""
+    table = np.array([np.nan_to_num(column(book.rows, key)) for key in keys]).reshape(
+        len(keys), len(book.rows)
+    )
+    total = table.sum(axis=0)
+    shares: Floats = np.divide(table, total, out=np.zeros_like(table), where=total > 0)
+    return shares
 
 
 def _largest(names: Sequence[str], table: Floats) -> list[Line]:

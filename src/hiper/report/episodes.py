@@ -78,7 +78,7 @@ def episode_view(episode: Episode) -> EpisodeView:
     played, credit = episode.trajectory, episode.credit
     pieces, scale = segments(played.turns), _scale(credit)
     return EpisodeView(
-        step=episode.source if episode.step is None else f"step {episode.step:,}",
+        step=plain(episode.source) if episode.step is None else f"step {episode.step:,}",
         task=visible(plain(played.task_type)),
         game=visible(played.game),
         seed=played.seed,

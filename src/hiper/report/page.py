@@ -152,16 +152,15 @@ def _verdict(run: Run, compared: Sequence[Comparison]) -> Verdict:
     if not len(success):
         return Verdict(question="No success rate was recorded.", figures=(), remark="Nothing to compare yet.")
     span = max(1, len(success) // 10)
+    steps = f"{span} steps" if span > 1 else "step"
     figures = (
         Figure(
             kind="before",
-            name=f"first {span} steps",
+            name=f"first {steps}",
             value=percent(float(success[:span].mean())),
             note="mean",
         ),
-        Figure(
-            kind="after", name=f"last {span} steps", value=percent(float(success[-span:].mean())), note="mean"
-        ),
+        Figure(kind="after", name=f"last {steps}", value=percent(float(success[-span:].mean())), note="mean"),
     )
     remark = "Success of the episodes that were trained on: no evaluation on held-out tasks was recorded."
     return Verdict(question="Success in training", figures=figures, remark=remark)

@@ -28,7 +28,8 @@ from hiper.records import (
 Row = Mapping[str, object]
 Column = tuple[float | None, ...]
 
-_FILES_READ = 4
+_STEPS_READ, _OTHERS_READ = 3, 2
+_STEP = re.compile(r"step-(\d+)")
 _SUFFIXES = (".jsonl.zst", ".jsonl")
 _CREDIT_SUFFIX = ".credit.jsonl"
 
@@ -107,7 +108,7 @@ def read_run(folder: str | Path, *, episodes: int = 24) -> Run:
     problems: list[str] = []
     metrics = _rows(folder / METRICS_FILE, problems)
     files = _trajectory_files(folder / TRAJECTORY_FOLDER)
-    chosen = _spread_files(files)
+    chosen = _some_files(files)
     sampled, recorded = _episodes(chosen, episodes, problems)
     return Run(
         folder=folder,
@@ -202,10 +203,12 @@ def _trajectory_files(folder: Path) -> list[Path]:
     return sorted(path for path in found if not path.name.endswith(_CREDIT_SUFFIX))
 
 
-def _spread_files(files: Sequence[Path]) -> list[Path]:
-    """The first, the last and some between: reading all files of a long run would take long."""
-    places = np.linspace(0, len(files) - 1, min(_FILES_READ, len(files))).round().astype(int)
-    return [files[place] for place in places]
+def _some_files(files: Sequence[Path]) -> list[Path]:
+    """The first, the middle and the last step of training, then the last evaluations: all would take long."""
+    steps = [file for file in files if _STEP.search(file.name)]
+    others = [file for file in files if file not in steps]
+    places = np.linspace(0, len(steps) - 1, min(_STEPS_READ, len(steps))).round().astype(int)
+    return [steps[place] for place in places] + others[-_OTHERS_READ:]
 
 
 def _episodes(files: Sequence[Path], limit: int, problems: list[str]) -> tuple[tuple[Episode, ...], int]:
@@ -221,7 +224,7 @@ def _episodes(files: Sequence[Path], limit: int, problems: list[str]) -> tuple[t
 
 def _read_file(path: Path, problems: list[str]) -> list[Episode]:
     stem = path.name.removesuffix(".zst").removesuffix(".jsonl")
-    step = re.search(r"step-(\d+)", stem)
+    step = _STEP.search(stem)
     credited = _credits(path.with_name(stem + _CREDIT_SUFFIX), problems)
     episodes: list[Episode] = []
     try:

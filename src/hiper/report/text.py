@@ -1,37 +1,37 @@
 """Results and turns for the terminal. Text of models and environments is never markup or a control code."""
 
+import math
 from collections.abc import Iterable
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from hiper.records import Decision, Invalid, Turn
 from hiper.report.read import Row
 from hiper.report.results import Comparison, Rate, comparisons, difference
-from hiper.report.words import DASH, REASONS, interval, percent, points, signed, visible
+from hiper.report.words import DASH, REASONS, interval, plain, points, signed, visible
 
 
 def result_table(evals: Iterable[Row]) -> Table:
     """Success by task type with 95 % intervals: before and after, where a split was evaluated repeatedly."""
     compared = comparisons(evals)
     has_before = any(one.before for one in compared)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
-    table.caption = Text("In brackets: 95 % interval. A change is in points.") if compared else None
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, caption_justify="left")
     table.add_column("success", overflow="fold")
-    for name in ("before", "after", "change") if has_before else ("result",):
+    for name in ("before, %", "after, %", "change") if has_before else ("result, %",):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("episodes", justify="right", no_wrap=True)
     for one in compared:
         _add_split(table, one, has_before=has_before)
+    if compared:
+        table.caption = Text("[95 % interval], n episodes" + ("; change in points" if has_before else ""))
     return table
 
 
 def render_turn(turn: Turn) -> RenderableType:
     """A turn as it is watched: what was seen, what was decided, what it brought."""
-    lines: list[RenderableType] = [_decided(turn)]
+    lines = [_decided(turn)]
     if turn.invalid:
         lines.append(Text(f"! invalid reply: {REASONS[turn.invalid]}", style="red"))
     if turn.invalid and turn.invalid is not Invalid.NOT_ADMISSIBLE:
@@ -40,8 +40,12 @@ def render_turn(turn: Turn) -> RenderableType:
         lines.append(
             Text(f"reward {signed(turn.reward)}", style="bold green" if turn.reward > 0 else "bold red")
         )
-    seen = Text(f"{turn.index:>3}  ", style="dim") + Text(visible(turn.observation), style="default")
-    return Group(seen, Padding(Group(*lines), (0, 0, 0, 5)))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(justify="right", min_width=3, style="dim")
+    grid.add_column(overflow="fold")
+    grid.add_row(str(turn.index), Text(visible(turn.observation)))
+    grid.add_row("", Group(*lines))
+    return grid
 
 
 def _decided(turn: Turn) -> Text:
@@ -59,14 +63,16 @@ def _add_split(table: Table, one: Comparison, *, has_before: bool) -> None:
     names = (None, *one.tasks) if len(one.tasks) > 1 else (None,)
     for name in names:
         before, after = one.rates(name)
-        label = Text(visible(one.title), style="bold") if name is None else Text("  " + visible(name))
+        label = f"{one.title} (n = {_episodes(before, after)})" if name is None else f" {plain(name)}"
         cells = (_cell(before), _cell(after), _change(before, after)) if has_before else (_cell(after),)
-        table.add_row(label, *cells, _episodes(before, after), style="bold" if name is None else None)
+        table.add_row(Text(visible(label)), *cells, style="bold" if name is None else None)
     table.add_section()
 
 
 def _cell(rate: Rate | None) -> Text:
-    return Text(DASH if rate is None else f"{percent(rate.share)} {interval(rate.low, rate.high, 0)}".strip())
+    if rate is None or math.isnan(rate.share):
+        return Text(DASH)
+    return Text(f"{100 * rate.share:.1f} {interval(rate.low, rate.high, 0)}".strip())
 
 
 def _change(before: Rate | None, after: Rate | None) -> Text:
@@ -76,6 +82,6 @@ def _change(before: Rate | None, after: Rate | None) -> Text:
     return Text(f"{points(change)} {interval(low, high, 0)}".strip())
 
 
-def _episodes(before: Rate | None, after: Rate | None) -> Text:
+def _episodes(before: Rate | None, after: Rate | None) -> str:
     counts = dict.fromkeys(str(rate.episodes) for rate in (before, after) if rate)
-    return Text(" → ".join(counts))
+    return " → ".join(counts)

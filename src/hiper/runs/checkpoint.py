@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from hiper.learn import Optimizer
 from hiper.models import ModelError, Policy
+from hiper.records import CONFIG_FILE
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
@@ -34,14 +35,21 @@ class Progress:
     wall_s: float = 0.0
 
 
-def save_checkpoint(parent: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress) -> Path:
-    """Write `parent/step-N` (imitation: `sft-N`). It appears under its name only when it is complete and on the disk."""
+def save_checkpoint(
+    parent: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: str = ""
+) -> Path:
+    """Write `parent/step-N` (imitation: `sft-N`). It appears under its name only when it is complete and on the disk.
+
+    `config`: the run's configuration as TOML, so that the folder tells by itself how its model is asked.
+    """
     target = parent / f"{PREFIX[progress.stage]}{progress.step:06d}"
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     policy.save(partial)
     if optimizer is not None:
         save_file(optimizer.state(), partial / OPTIMIZER_FILE)
+    if config:
+        (partial / CONFIG_FILE).write_text(config, encoding="utf-8")
     (partial / STATE_FILE).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
     (partial / HASHES_FILE).write_text(json.dumps(_hashes(partial), indent=1), encoding="utf-8")
     for file in partial.iterdir():

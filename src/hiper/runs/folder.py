@@ -110,7 +110,7 @@ class RunFolder:
 
     def save(self, policy, optimizer, progress: Progress) -> Path:  # type: ignore[no-untyped-def]
         """Write a checkpoint, then remove old ones."""
-        target = save_checkpoint(self.checkpoints, policy, optimizer, progress)
+        target = save_checkpoint(self.checkpoints, policy, optimizer, progress, to_toml(self.config))
         prune(self.checkpoints, progress.stage, self.config.keep)
         return target
 

@@ -86,4 +86,7 @@ class World:
 
     def _make(self, split: str, **more: Any) -> gymnasium.Env[str, str]:
         c = self.config
-        return make(c.name, data=c.data or None, split=split, max_steps=c.max_turns, **c.options, **more)
+        data: Any = c.data or None
+        if split in self._kept:  # games that are loaded (or generated) already are shared
+            data = getattr(self._kept[split].unwrapped, "games", data)
+        return make(c.name, data=data, split=split, max_steps=c.max_turns, **c.options, **more)

@@ -66,15 +66,16 @@ def _items(stages: Iterable[Goal]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(goal.item for goal in stages))
 
 
-def _kinds_in(place: Home) -> Mapping[GoalKind, int]:
+@cache
+def _kinds_in(room: str) -> Mapping[GoalKind, int]:
     """Kinds of goal set in that room, with odds."""
-    return {kind: n for (room, kind), n in kinds().items() if room == place.room}
+    return {kind: n for (where, kind), n in kinds().items() if where == room}
 
 
 def _new_item(place: Home, stages: Sequence[Goal], kind: GoalKind, dice: Dice) -> Goal | None:
     """A goal for an item of no earlier stage, the first of that kind; None where it cannot be carried out."""
     if stages:
-        kind = dice.weighted(_kinds_in(place))
+        kind = dice.weighted(_kinds_in(place.room))
     pairs = placement().rooms[place.room].tasks[kind]
     item, target = dice.weighted(pairs)
     if dice.chance(_NEW_PAIR):
@@ -89,7 +90,7 @@ def _same_item(place: Home, stages: Sequence[Goal], dice: Dice) -> Goal | None:
     The target is one the item has not been brought to, so that the stage is never done before it is begun.
     """
     item = dice.one(_items(stages))
-    kind = dice.weighted(_kinds_in(place))
+    kind = dice.weighted(_kinds_in(place.room))
     _, target = dice.weighted(placement().rooms[place.room].tasks[kind])
     goal = Goal(kind, item, target)
     is_new = all((earlier.item, earlier.target) != (item, target) for earlier in stages)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from hiper.envs.alfworld.game import Flag, Game
+from hiper.envs.alfworld.game import Game
 from hiper.envs.alfworld.world import HELP, MIDDLE, World, bits, listing, world_of
 
 NOTHING_HAPPENS: Final = "Nothing happens."
@@ -299,7 +299,7 @@ class Engine:
     def _describe(self, item: int) -> str:
         """What one sees of the item in hand."""
         world = self.world
-        if world.game.items[item].flags & Flag.CONTAINER:
+        if world.containers >> item & 1:
             return world.inside(item)
         clean, hot, cold, sliced = (
             mask >> item & 1 for mask in (self.clean, self.hot, self.cold, self.sliced)

@@ -83,6 +83,8 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         expert: bool = False,
         expert_search: Literal["best", "varied"] = "best",
         renumber: bool = False,
+        size: Literal["full", "small"] = "full",
+        chain: int = 1,
         render_mode: str | None = None,
     ) -> None:
         """data: path of the official tree or pack, or a source of games; None for generated games.
@@ -105,7 +107,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         self.action_space = Text(min_length=0, max_length=MAX_COMMAND, charset=printable)
         self.render_mode = render_mode
         self.max_steps = max_steps
-        self.games = _source(data, split)
+        self.games = _source(data, split, size, chain)
         self._engine: EngineName = engine
         self._renumber = renumber
         self._expert = _make_expert(expert_search) if expert else None
@@ -191,7 +193,9 @@ class AlfworldEnv(gymnasium.Env[str, str]):
 _generated: WeakValueDictionary[str, GeneratedGames] = WeakValueDictionary()
 
 
-def _source(data: str | Path | GameSource | None, split: str) -> GameSource:
+def _source(
+    data: str | Path | GameSource | None, split: str, size: Literal["full", "small"], chain: int
+) -> GameSource:
     """The games to play."""
     if isinstance(data, str | Path):
         return open_games(data, split)

@@ -14,7 +14,6 @@ Its subgoals have six forms, each served by a few actions:
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -267,7 +266,7 @@ class Expert:
             chance = self._prior.chance(kind, kind_of(receptacle))
             if self._search == "varied":
                 # Sorting by weight / (exponential variate) draws in proportion to the weights.
-                chance = chance**BOLDNESS / -math.log(1.0 - self._random.random())
+                chance = chance**BOLDNESS / max(self._random.expovariate(1.0), 1e-9)
             self._worth[key] = chance
         return self._worth[key]
 

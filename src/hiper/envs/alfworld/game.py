@@ -236,7 +236,7 @@ def _build_item(
         inner = tuple(sorted(item_at[i] for i in part.inner))
     except KeyError as error:
         raise DataError(
-            f"item {part.type!r} refers to a receptacle, location or item {error} not there"
+            f"item {part.type!r} points to a receptacle, location or item that is not there: {error}"
         ) from None
     return Item(part.type, number, part.type, int(part.flags), locations, inside, inner)
 

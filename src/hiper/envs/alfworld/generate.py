@@ -20,7 +20,7 @@ import numpy as np
 
 from hiper.envs.alfworld.chores import avoided, draw_stages, kinds
 from hiper.envs.alfworld.game import Game, Goal, ItemPart, build_game
-from hiper.envs.alfworld.homes import Dice, Home, Size, home
+from hiper.envs.alfworld.homes import TRAINING_HOMES, Dice, Home, Size, home
 from hiper.envs.alfworld.ladder import MAX_CHAIN, ladder
 from hiper.envs.alfworld.placement import placement
 from hiper.envs.alfworld.sentence import task_sentence
@@ -28,7 +28,11 @@ from hiper.envs.errors import DataError, UnknownName, nearest
 
 VERSION: Final = "generated-1"
 # Split -> (first home, number of homes) of each kind of room, and how many games unless told otherwise.
-_HOMES: Final = {"train": (0, 100), "valid_seen": (0, 100), "valid_unseen": (100, 25)}
+_HOMES: Final = {
+    "train": (0, TRAINING_HOMES),
+    "valid_seen": (0, TRAINING_HOMES),
+    "valid_unseen": (TRAINING_HOMES, 25),
+}
 _GAMES: Final = {"train": 10_000, "valid_seen": 200, "valid_unseen": 200}
 _SMALL_ITEMS: Final = 10
 _ATTEMPTS: Final = 1000

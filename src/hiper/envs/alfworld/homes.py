@@ -22,7 +22,7 @@ Size = Literal["small", "full"]
 # What a small home keeps of its room, so that every kind of task can be set there.
 _ESSENTIAL: Final = frozenset({"sinkbasin", "microwave", "fridge"})
 _SMALL_LEAST, _SMALL_CHOICES = 6, 4  # a small home has 6, 7, 8 or 9 receptacles
-_SMALL_OF_A_TYPE: Final = 2
+TRAINING_HOMES: Final = 100  # of each kind of room
 
 
 class Dice:
@@ -85,8 +85,30 @@ class Home:
 
 @lru_cache(maxsize=2048)
 def home(seed: int, size: Size, room: str, number: int) -> Home:
-    """Home number `number` of that kind of room."""
+    """Home number `number` of that kind of room.
+
+    From TRAINING_HOMES on they are for evaluation: none has just the receptacles of a home for training.
+    """
     dice = Dice(f"home/{seed}/{size}/{room}/{number}")
+    drawn = _draw(size, room, dice)
+    while number >= TRAINING_HOMES and _inventory(drawn) in _familiar(seed, size, room):
+        drawn = _draw(size, room, dice)
+    return drawn
+
+
+@lru_cache(maxsize=64)
+def _familiar(seed: int, size: Size, room: str) -> frozenset[tuple[str, ...]]:
+    """What the homes for training have."""
+    return frozenset(_inventory(home(seed, size, room, number)) for number in range(TRAINING_HOMES))
+
+
+def _inventory(place: Home) -> tuple[str, ...]:
+    """The receptacle types of a home, in order, with repeats: all that its start text tells of it."""
+    return tuple(part.type for part in place.receptacles)
+
+
+def _draw(size: Size, room: str, dice: Dice) -> Home:
+    """A home of that kind of room."""
     statistics = placement().rooms[room]
     types = [
         kind
@@ -103,14 +125,14 @@ def home(seed: int, size: Size, room: str, number: int) -> Home:
 
 
 def _fewer(types: Sequence[str], dice: Dice) -> list[str]:
-    """Some of the types, at most two of each, in the order given."""
+    """Some of the types, sorted: the essential ones once, others twice, or thrice if that is too few."""
     count = _SMALL_LEAST + dice.below(_SMALL_CHOICES)
     order = dice.shuffled(types)
-    first = [kind for kind in dict.fromkeys(order) if kind in _ESSENTIAL]
-    chosen = Counter(first)
-    for kind in order:
-        if chosen.total() < count and chosen[kind] < _SMALL_OF_A_TYPE and kind not in _ESSENTIAL:
-            chosen[kind] += 1
+    chosen = Counter(kind for kind in dict.fromkeys(order) if kind in _ESSENTIAL)
+    for limit in (2, 3):
+        for kind in order:
+            if chosen.total() < count and chosen[kind] < limit and kind not in _ESSENTIAL:
+                chosen[kind] += 1
     return sorted(chosen.elements())
 
 

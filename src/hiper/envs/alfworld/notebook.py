@@ -24,7 +24,7 @@ def kind_of(name: str) -> str:
 
 def listed(text: str) -> tuple[str, ...]:
     """The names in a printed list: `a pen 2, and a pen 1` gives `("pen 2", "pen 1")`."""
-    names = (entry.removeprefix("a ").removeprefix("an ") for entry in _BETWEEN.split(text))
+    names = (entry.removeprefix("a ") for entry in _BETWEEN.split(text))
     return tuple(name for name in names if name != "nothing")
 
 

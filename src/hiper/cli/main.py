@@ -1,0 +1,154 @@
+"""`hiper COMMAND`: arguments, and the one place where errors become one clear line and an exit code."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from hiper import __version__
+from hiper.cli import commands
+
+EXAMPLES = """\
+two ways to start:
+  hiper demo                                        train a small agent from scratch, nothing to download
+  hiper train configs/alfworld_tiny.toml env.data=PATH --out runs/mine      the official games
+
+then:
+  hiper report runs/mine                            one page with curves, tables and episodes
+  hiper eval runs/mine --data PATH                  both official splits, with intervals
+  hiper play runs/mine --watch                      see it act
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="hiper",
+        description="Train language-model agents that plan and act, with credit for every decision.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"hiper {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for add in (_demo, _data, _train, _eval, _play, _report, _doctor):
+        add(subparsers)
+    return parser
+
+
+def _demo(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    p = sub.add_parser("demo", help="train a small agent on generated household games, in minutes")
+    p.description = (
+        "Builds a tiny language model, lets it imitate a few expert games, trains it with HiPER on generated games, and "
+        "prints success on held-out games before and after. Nothing is downloaded."
+    )
+    p.add_argument("--out", default="runs/demo", help="run folder (default: %(default)s); taken up again if it exists")
+    p.add_argument("--seed", type=int, default=0, help="everything random derives from it (default: %(default)s)")
+    p.add_argument("--json", metavar="FILE", help="write the evaluations there; - for standard output")
+    p.add_argument("overrides", nargs="*", metavar="key=value", help="settings to change, e.g. train.steps=20")
+    p.set_defaults(run=commands.demo)
+
+
+def _data(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    p = sub.add_parser("data", help="check official data, count its games and prepare the cache")
+    p.add_argument("path", nargs="?", help="official ALFWorld tree or pack; without it, describes the generated games")
+    p.add_argument("--json", metavar="FILE", help="write the result there; - for standard output")
+    p.set_defaults(run=commands.data)
+
+
+def _train(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    for name, text in (
+        ("sft", "imitate the expert (the first stage of a run)"),
+        ("train", "carry out a run: imitation if configured, then HiPER, then evaluation"),
+    ):
+        p = sub.add_parser(name, help=text)
+        p.description = (
+            text[0].upper() + text[1:] + ". A run that was stopped or killed is taken up again by the same command. "
+            "--dry-run prints every setting with its meaning."
+        )
+        p.add_argument("config", help="TOML file")
+        p.add_argument("overrides", nargs="*", metavar="key=value", help="settings to change, e.g. train.steps=200")
+        p.add_argument("--out", help="run folder (default: runs/NAME-OF-CONFIG-seed)")
+        p.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
+        p.add_argument("--json", metavar="FILE", help="write the evaluations there; - for standard output")
+        p.set_defaults(run=commands.train, only_imitation=name == "sft")
+
+
+def _eval(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    p = sub.add_parser("eval", help="play every game of a split; success by task type with 95 %% intervals")
+    p.add_argument(
+        "model", help="run or model folder, hub name, 'expert', 'random', or 'openai:NAME' with --base-url"
+    )
+    p.add_argument("--env", default="alfworld", help="environment (default: %(default)s)")
+    p.add_argument("--data", default="", help="official data; without it, generated games")
+    p.add_argument("--split", action="append", help="may be given several times (default: valid_seen and valid_unseen)")
+    p.add_argument("--episodes", type=int, default=0, help="at most so many games of each split (default: all)")
+    p.add_argument("--max-turns", type=int, help="turn limit (default: the run's, else 50)")
+    p.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default: %(default)s)")
+    p.add_argument("--seed", type=int, default=0, help="of sampling and of the choice of games (default: %(default)s)")
+    p.add_argument("--base-url", default="http://localhost:8000/v1", help="of an OpenAI-compatible server")
+    p.add_argument("--capacity", type=int, help="episodes at once (default: 128; servers: 16)")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. agent.layout=window")
+    p.add_argument("--save", metavar="FILE", help="write the episodes there (.jsonl or .jsonl.zst)")
+    p.add_argument("--json", metavar="FILE", help="write the result there; - for standard output")
+    p.set_defaults(run=commands.evaluate)
+
+
+def _play(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    p = sub.add_parser("play", help="play a game yourself, or watch an agent")
+    p.add_argument("model", nargs="?", default="", help="who plays with --watch: run or model folder, 'expert', 'random'")
+    p.add_argument("--watch", action="store_true", help="watch the model instead of playing")
+    p.add_argument("--env", default="alfworld", help="environment (default: %(default)s)")
+    p.add_argument("--data", default="", help="official data; without it, generated games")
+    p.add_argument("--split", default="valid_unseen", help="default: %(default)s")
+    p.add_argument("--game", help="name of the game (default: one chosen by the seed)")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--temperature", type=float, default=0.0)
+    p.add_argument("--max-turns", type=int)
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. env.options.chain=2")
+    p.set_defaults(run=commands.play)
+
+
+def _report(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    p = sub.add_parser("report", help="make one self-contained page from a run folder")
+    p.add_argument("folder", help="run folder")
+    p.add_argument("--out", help="file to write (default: report.html in the run folder)")
+    p.set_defaults(run=commands.report)
+
+
+def _doctor(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    p = sub.add_parser("doctor", help="say what is installed, what is missing, and what this machine can do")
+    p.add_argument("--json", metavar="FILE", help="write the result there; - for standard output")
+    p.set_defaults(run=commands.doctor)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code. Known errors end in one line on standard error."""
+    arguments = _parse(argv)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        print("hiper: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"hiper: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except (ValueError, RuntimeError, LookupError, ImportError) as error:
+        if not type(error).__module__.startswith("hiper"):
+            raise
+        print(f"hiper: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments. `key=value` settings may stand anywhere among the options, which argparse alone does not allow."""
+    parser = build_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    strange = [one for one in rest if one.startswith("-") or "=" not in one or not hasattr(arguments, "overrides")]
+    if strange:
+        parser.error(f"unrecognized arguments: {' '.join(strange)}")
+    if rest:
+        arguments.overrides = [*arguments.overrides, *rest]
+    return arguments

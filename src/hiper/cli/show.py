@@ -1,0 +1,88 @@
+"""What a person sees while something runs: bars with time left on a terminal, plain lines in a pipe."""
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Row = dict[str, object]
+STAGES = {"sft": "imitation", "train": "HiPER"}
+
+
+class Screen:
+    """Implements `hiper.runs.run.Watcher`. Everything goes to standard error, so that results can be piped."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.is_live = self.console.is_terminal
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._begin = time.monotonic()
+        self._done_before = 0
+        self._last_line = 0.0
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """A stage begins (or is taken up at step `done`)."""
+        self.close()
+        self._begin, self._done_before = time.monotonic(), done
+        if self.is_live:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
+            self._bar = Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console)
+            self._bar.start()
+            self._task = self._bar.add_task(STAGES.get(name, name), total=total, completed=done, text="")
+        else:
+            self.say(f"{STAGES.get(name, name)}: {total} steps" + (f", {done} done" if done else ""))
+
+    def step(self, stage: str, step: int, total: int, row: Row) -> None:
+        """One step is done."""
+        text = _digest(stage, row)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=step, text=text)
+            return
+        if stage == "train" or step == total or time.monotonic() - self._last_line > 10:
+            self._last_line = time.monotonic()
+            per_step = (time.monotonic() - self._begin) / max(1, step - self._done_before)
+            left = _duration(per_step * (total - step))
+            self.say(f"{STAGES.get(stage, stage)} {step}/{total}  {text}  left {left}")
+
+    def evaluation(self, row: Row) -> None:
+        """An evaluation is done."""
+        low, high = row["success_ci95"]  # type: ignore[misc]
+        head = "after imitation" if row.get("stage") == "sft" else f"after HiPER step {row.get('step')}"
+        rate = float(str(row["success"]))
+        self.say(
+            f"{head}: {row['split']} success {rate:.1%} [{low:.1%}, {high:.1%}] of {row['episodes']} games, "
+            f"{float(str(row['turns_mean'])):.1f} turns"
+        )
+
+    def say(self, text: str) -> None:
+        if self.is_live:
+            self.console.print(text, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _digest(stage: str, row: Row) -> str:
+    """The few figures that tell whether it is going well."""
+    if stage == "sft":
+        return f"loss {_number(row, 'learn/loss'):.3f}"
+    return (
+        f"success {_number(row, 'rollout/success'):.0%}  turns {_number(row, 'rollout/turns'):.1f}  "
+        f"switches {_number(row, 'rollout/switches'):.1f}  valid {_number(row, 'rollout/valid_rate'):.0%}"
+    )
+
+
+def _number(row: Row, key: str) -> float:
+    return float(str(row.get(key, "nan")))
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{seconds:02d}s"

@@ -1,0 +1,117 @@
+"""Replies from any server that speaks the OpenAI chat protocol. For evaluation: it gives no token ids to learn from."""
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from hiper.models.sampler import SampledReply
+from hiper.models.tokens import ModelError
+
+RETRY_WAITS = (1.0, 4.0, 15.0)
+RETRY_CODES = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+Message = dict[str, str]
+
+
+class ServerError(RuntimeError):
+    """The server did not give a usable answer; the message says what it said."""
+
+
+class OpenAISampler:
+    """Implements `hiper.agents.Sampler` over HTTP, `capacity` requests at a time.
+
+    `base_url` ends in /v1; the key is read from OPENAI_API_KEY (local servers need none). A transcript becomes a
+    conversation, a prompt that starts anew a conversation of one message.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str,
+        capacity: int = 16,
+        max_reply: int = 512,
+        temperature: float = 0.0,
+        timeout_s: float = 120.0,
+    ) -> None:
+        if not base_url.startswith(("http://", "https://")):
+            raise ModelError(f"--base-url {base_url!r}: expected something like http://localhost:8000/v1")
+        self.model, self.capacity, self.max_reply = model, capacity, max_reply
+        self.temperature, self.timeout_s = temperature, timeout_s
+        self._url = base_url.rstrip("/") + "/chat/completions"
+        self._pool = ThreadPoolExecutor(capacity)
+        self._pending: dict[Future[SampledReply], int] = {}
+        self._talk: dict[int, list[Message]] = {}
+
+    def submit(self, request) -> None:  # type: ignore[no-untyped-def]
+        """Send a `hiper.agents.Request`."""
+        talk = [] if request.prompt.fresh else self._talk[request.slot]
+        talk.append({"role": "user", "content": request.prompt.text})
+        self._talk[request.slot] = talk
+        future = self._pool.submit(self._ask, request.slot, list(talk), request.stop, request.seed + request.turn)
+        self._pending[future] = request.slot
+
+    def poll(self) -> list[SampledReply]:
+        """Wait for at least one answer."""
+        if not self._pending:
+            return []
+        done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
+        out = []
+        for future in done:
+            slot = self._pending.pop(future)
+            sample = future.result()
+            self._talk[slot].append({"role": "assistant", "content": sample.text})
+            out.append(sample)
+        return sorted(out, key=lambda sample: sample.slot)
+
+    def context_ids(self, prompt) -> tuple[int, ...]:  # type: ignore[no-untyped-def]
+        """None are known: the server tokenises."""
+        del prompt
+        return ()
+
+    def close(self, slot: int) -> None:
+        """Forget the conversation."""
+        self._talk.pop(slot, None)
+
+    def _ask(self, slot: int, messages: list[Message], stop: str, seed: int) -> SampledReply:
+        body = {
+            "model": self.model,
+            "messages": messages,
+            "max_tokens": self.max_reply,
+            "temperature": self.temperature,
+            "stop": [stop],
+            "seed": seed & 0x7FFFFFFF,
+        }
+        answer = self._post(body)
+        try:
+            choice = answer["choices"][0]  # type: ignore[index]
+            text, reason = str(choice["message"]["content"] or ""), choice.get("finish_reason")
+        except (KeyError, IndexError, TypeError) as error:
+            raise ServerError(f"{self._url}: the answer has no choices[0].message.content") from error
+        if reason == "stop" and stop not in text and text.rstrip():
+            text += stop  # servers leave the stop text out
+        return SampledReply(
+            slot=slot, text=text, context_ids=(), reply_ids=(), reply_logprobs=(), reply_bytes=(), cut=reason == "length"
+        )
+
+    def _post(self, body: dict[str, object]) -> object:
+        """The decoded answer. Waits and tries again where the server is busy; gives up with its own words."""
+        headers = {"Content-Type": "application/json"}
+        if key := os.environ.get("OPENAI_API_KEY"):
+            headers["Authorization"] = f"Bearer {key}"
+        request = urllib.request.Request(self._url, json.dumps(body).encode(), headers)
+        for pause in (*RETRY_WAITS, None):
+            try:
+                with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                said = error.read(300).decode(errors="replace")
+                if error.code not in RETRY_CODES or pause is None:
+                    raise ServerError(f"{self._url}: HTTP {error.code}: {said}") from error
+            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+                if pause is None:
+                    raise ServerError(f"{self._url}: cannot be reached ({error}); is the server running?") from error
+            time.sleep(pause or 0.0)
+        raise AssertionError("unreachable")

@@ -1,0 +1,58 @@
+"""Opening an agent by what a person types: a run, a model folder or hub name, a scripted agent, or a server."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hiper.agents import ExpertSampler, RandomSampler
+from hiper.models import Policy
+from hiper.models.openai import OpenAISampler
+from hiper.records import CONFIG_FILE
+from hiper.runs.checkpoint import load_policy, resolve_model
+from hiper.runs.config import Config, load_config, make_config
+from hiper.runs.setup import build_interface, build_sampler, set_up_torch
+
+SERVER = "openai:"
+
+
+def open_agent(
+    name: str,
+    *,
+    overrides: Sequence[str] = (),
+    temperature: float = 0.0,
+    base_url: str = "http://localhost:8000/v1",
+    capacity: int | None = None,
+) -> tuple[Config, Any, bool]:
+    """The configuration it was trained with (else the default), its sampler, and whether it needs expert advice."""
+    size = [] if capacity is None else [f"sampling.capacity={capacity}"]
+    if name in ("expert", "random"):
+        config = make_config({}, [*size, *overrides])
+        kind = ExpertSampler if name == "expert" else RandomSampler
+        return config, kind(build_interface(config.agent), capacity=config.sampling.capacity), name == "expert"
+    if name.startswith(SERVER):
+        config = make_config({"sampling": {"capacity": 16, "max_reply": 512}}, [*size, *overrides])
+        sampling = config.sampling
+        server = OpenAISampler(
+            name.removeprefix(SERVER),
+            base_url=base_url,
+            capacity=sampling.capacity,
+            max_reply=sampling.max_reply,
+            temperature=temperature,
+        )
+        return config, server, False
+    return _open_model(name, [*size, *overrides], temperature)
+
+
+def _open_model(name: str, overrides: Sequence[str], temperature: float) -> tuple[Config, Any, bool]:
+    """A policy with the configuration that lies in its folder (checkpoints carry the one they were trained with)."""
+    is_local = Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") != 1
+    folder = resolve_model(name) if is_local else None
+    file = None if folder is None else folder / CONFIG_FILE
+    config = load_config(file, overrides) if file is not None and file.exists() else make_config({}, overrides)
+    set_up_torch(config.threads)
+    m = config.model
+    if folder is None:
+        policy = Policy.load(name, device=m.device, dtype=m.dtype)
+    else:
+        policy = load_policy(folder, device=m.device, dtype=m.dtype)
+    return config, build_sampler(config, policy, temperature=temperature), False
