@@ -2,9 +2,9 @@
 
     python benchmarks/alfworld.py --data PATH [--official-python PYTHON] [--games 6] [--json FILE]
 
-PYTHON is one that has `alfworld==0.4.2` installed; left out, the present one is tried. Without either, only our
-side is timed. Times are CPU seconds, which a busy machine does not spoil. Both sides must give the same texts,
-command lists and successes; where they do not, the program fails.
+PYTHON is one that has `alfworld==0.4.2` installed; left out, the present one is tried. Without either, only
+our side is timed. Times are CPU seconds, which a busy machine does not spoil. Both sides must give the same
+texts, command lists and successes; where they do not, the program fails.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def vector(data: Path, num_envs: int, turns: int = 100) -> float:
 
 
 def loading(data: Path) -> dict[str, float]:
-    """CPU seconds to have the training games ready from the cache and to build all; MB of all splits built."""
+    """CPU seconds to have the training games ready from the cache, and to build them; MB of all built."""
     psutil = import_module("psutil")
     from hiper.envs.alfworld import SPLITS, OfficialGames
 

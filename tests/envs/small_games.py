@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hiper.envs.alfworld.engine import NOTHING_HAPPENS, Engine
 from hiper.envs.alfworld.game import Flag, Game, Goal, ItemPart, ReceptaclePart, build_game
 from hiper.envs.errors import UnknownName
 
@@ -68,6 +69,15 @@ def home(
         path=f"made/{goal.kind}/{name}",
         walkthrough=("go to desk 1", "take pen 1 from desk 1", "open drawer 1", "move pen 1 to drawer 1"),
     )
+
+
+def play(commands: Sequence[str], goal: Goal | None = None) -> Engine:
+    """An engine after these commands, each of which must do something and be on the list."""
+    engine = Engine(home(goal) if goal else home())
+    for command in commands:
+        assert command in engine.admissible(), command
+        assert engine.step(command) != NOTHING_HAPPENS, command
+    return engine
 
 
 class ListGames:

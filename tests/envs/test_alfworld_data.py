@@ -3,6 +3,7 @@
 import lzma
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,13 @@ def test_a_game_answers_to_several_spellings_and_is_built_once(tmp_path: Path) -
         f"{NAMES[1]}/",
     ):
         assert games.game(name) is game
+
+
+def test_threads_get_the_same_games(tmp_path: Path) -> None:
+    games = OfficialGames(write_tree(tmp_path, GAMES), "valid_seen")
+    with ThreadPoolExecutor(8) as threads:
+        built = list(threads.map(games.game, NAMES * 50))
+    assert {id(game) for game in built} == {id(games.game(name)) for name in NAMES}
 
 
 def test_choice_is_seeded_and_covers_all(tmp_path: Path) -> None:

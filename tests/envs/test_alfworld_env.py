@@ -132,6 +132,8 @@ def test_renumbering_follows_the_seed() -> None:
         ({"max_steps": 0}, "max_steps must be at least 1, not 0"),
         ({"engine": "fast"}, "engine must be one of native, textworld, not 'fast'"),
         ({"engine": "textworld", "renumber": True}, "renumber=True needs engine='native'"),
+        ({"size": "small"}, "they go with data=None only"),
+        ({"chain": 2}, "they go with data=None only"),
         ({"render_mode": "human"}, "render_mode must be None or 'ansi', not 'human'"),
     ],
 )
@@ -166,6 +168,8 @@ def test_without_data_it_plays_generated_games() -> None:
     other = make("alfworld", split="train")
     assert isinstance(other, AlfworldEnv)
     assert other.games is env.games  # shared, like all that is known about a game
+    ladder = make("alfworld", split="train", size="small", chain=2)
+    assert ladder.reset(seed=0)[1]["task_type"] == "chain_2"
 
 
 def test_the_expert_advises_only_when_asked_for() -> None:

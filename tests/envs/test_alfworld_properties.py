@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiper.envs.alfworld.engine import NOTHING_HAPPENS, Engine
@@ -81,6 +81,7 @@ def play(engine: Engine, chosen: list[int]) -> None:
         engine.step(commands[number % len(commands)])
 
 
+@settings(deadline=None)
 @given(games(), choices)
 def test_the_list_is_sorted_and_says_exactly_what_does_something(game: Game, chosen: list[int]) -> None:
     engine = Engine(game)
@@ -92,6 +93,7 @@ def test_the_list_is_sorted_and_says_exactly_what_does_something(game: Game, cho
         assert (twin.step(command) != NOTHING_HAPPENS) == (command in commands), command
 
 
+@settings(deadline=None)
 @given(games(), choices)
 def test_a_command_that_is_not_listed_changes_nothing(game: Game, chosen: list[int]) -> None:
     engine = Engine(game)
@@ -102,6 +104,7 @@ def test_a_command_that_is_not_listed_changes_nothing(game: Game, chosen: list[i
         assert state(engine) == before
 
 
+@settings(deadline=None)
 @given(games(), choices)
 def test_remembered_answers_are_those_of_a_fresh_engine(game: Game, chosen: list[int]) -> None:
     played, fresh = Engine(game), Engine(game)
@@ -115,6 +118,7 @@ def test_remembered_answers_are_those_of_a_fresh_engine(game: Game, chosen: list
         assert state(played) == state(fresh)
 
 
+@settings(deadline=None)
 @given(games(), choices)
 def test_success_is_the_goal_read_from_the_texts(game: Game, chosen: list[int]) -> None:
     """For `place` and `two`: counts the goal's items in each receptacle, from what the game itself shows."""

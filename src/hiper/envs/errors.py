@@ -18,12 +18,8 @@ class DataNotFound(DataError, FileNotFoundError):
     """The path given for data does not exist or holds no games."""
 
 
-class UnknownName(EnvError, KeyError):
+class UnknownName(EnvError, ValueError):
     """Nothing goes by this name (of an environment, split or game); the message offers the nearest known."""
-
-    def __str__(self) -> str:
-        """The message itself: KeyError would show it in quotes."""
-        return str(self.args[0]) if self.args else ""
 
 
 class MissingExtra(EnvError, ImportError):

@@ -16,13 +16,12 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Final, cast
 
-import gymnasium
 from gymnasium.vector import AutoresetMode
 
+from hiper.envs.check import TextEnv
 from hiper.envs.errors import EnvError, UnknownName, nearest
 from hiper.envs.vector import TextVectorEnv
 
-TextEnv = gymnasium.Env[str, str]
 EntryPoint = str | Callable[..., TextEnv]
 
 GROUP: Final = "hiper.envs"

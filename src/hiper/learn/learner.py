@@ -140,7 +140,8 @@ class Learner:
         policy, s = self.policy, self.settings
         micro = _Micro(policy, [one.example.document for one in examples])
         hidden = policy.hidden(micro.ids, micro.position, micro.packing)
-        loss, logs = self._value_part(examples, micro, hidden, batch)
+        # Without the policy's loss beside it, the value loss alone would move the trunk by whole optimiser steps.
+        loss, logs = self._value_part(examples, micro, hidden if train_policy else hidden.detach(), batch)
         loss = s.value_coef * loss
         if train_policy:
             part, more = self._policy_part(examples, micro, hidden, batch)

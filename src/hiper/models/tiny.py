@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trai
 from tokenizers import Tokenizer as RawTokenizer
 from transformers import PreTrainedTokenizerFast
 
-from hiper.models.tokens import ModelError, Tokenizer
+from hiper.models.tokens import OWN_MARK, ModelError, Tokenizer
 
 END = "<|end|>"
 PRESETS: dict[str, dict[str, int]] = {
@@ -68,7 +68,7 @@ def train_tokenizer(texts: Sequence[str], *, size: int = 1024, tags: Iterable[st
         min_frequency=8,
     )
     raw.train_from_iterator(texts, trainer)
-    return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=END, pad_token=END))
+    return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=END, pad_token=END, **{OWN_MARK: 1}))
 
 
 def _byte_level() -> pre_tokenizers.ByteLevel:

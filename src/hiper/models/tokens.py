@@ -11,6 +11,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from hiper.records import RecordError
 
 
+OWN_MARK = "hiper_tokenizer"  # in tokenizer_config.json of tokenizers that hiper trained
+
+
 class ModelError(RecordError):
     """A model folder that cannot be used; the message says what to do."""
 
@@ -25,8 +28,13 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Tokenizer":
+        # A tokenizer of our own is an ordinary tokenizer.json; AutoTokenizer would go by the model's type instead and
+        # rebuild that family's splitting rules around our vocabulary.
+        config = Path(folder) / "tokenizer_config.json"
+        is_own = config.is_file() and OWN_MARK in config.read_text(encoding="utf-8")
+        loader = PreTrainedTokenizerFast if is_own else AutoTokenizer
         try:
-            fast = AutoTokenizer.from_pretrained(folder, use_fast=True)
+            fast = loader.from_pretrained(folder)
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"{folder}: no tokenizer could be loaded ({_first_line(error)})") from error
         if not isinstance(fast, PreTrainedTokenizerFast) or not getattr(fast, "is_fast", False):

@@ -141,8 +141,8 @@ def sections(run: Run) -> tuple[Section, ...]:
         _replies(training),
         _policy(training),
         _critic(training),
-        _speed(training),
         _imitation(imitation),
+        _speed(training),
     )
     return tuple(section for section in made if section.charts or section.more)
 
@@ -189,12 +189,15 @@ def _policy(book: _Book) -> Section:
         book.line("Largest gap", "in a step", "learn/logprob_gap_max"),
         book.line("Gradient norm", "before clipping", "learn/grad_norm"),
     )
-    more = (
+    more = [
         book.line("Policy loss", "", "learn/policy_loss", floor=None),
         book.line("Value loss", "", "learn/value_loss"),
         book.line("Learning rate", "", "learn/lr"),
-        book.line("Skipped updates", "", "learn/skipped") if book.keys("learn/skipped") else Markup(),
-    )
+    ]
+    if book.keys("learn/skipped"):
+        more.append(book.line("Skipped updates", "", "learn/skipped"))
+    if book.keys("shaping/"):
+        more.append(book.line("Shaping", "added to an episode's rewards", "shaping/per_episode", floor=None))
     return Section(
         title="Policy",
         note=_POLICY_NOTE,

@@ -101,7 +101,7 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
     page = render(read_run(folder))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(page, encoding="utf-8")
+    partial.write_text(page, encoding="utf-8", errors="replace")
     return partial.replace(path)
 
 

@@ -80,7 +80,7 @@ def collect(config: Config, world: World, policy: Policy, step: int, clock: "_Cl
         build_interface(config.agent),
         build_layout(config.agent),
         tasks,
-        limits=Limits(turns=config.env.max_turns),
+        limits=Limits(turns=t.max_turns or config.env.max_turns),
         policy_version=step,
     )
     clock.lap("rollout")

@@ -26,6 +26,7 @@ from gymnasium.spaces import Text
 from hiper.envs.alfworld.data import GameSource, OfficialGames, open_games
 from hiper.envs.alfworld.game import renumber as renumber_game
 from hiper.envs.alfworld.generate import GeneratedGames
+from hiper.envs.alfworld.homes import Size
 from hiper.envs.alfworld.ladder import engine_of
 from hiper.envs.errors import DataError, UnknownName, nearest
 
@@ -83,7 +84,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         expert: bool = False,
         expert_search: Literal["best", "varied"] = "best",
         renumber: bool = False,
-        size: Literal["full", "small"] = "full",
+        size: Size = "full",
         chain: int = 1,
         render_mode: str | None = None,
     ) -> None:
@@ -91,7 +92,8 @@ class AlfworldEnv(gymnasium.Env[str, str]):
 
         engine: `native`, or `textworld` for the official engine (`pip install 'hiper[alfworld]'`), which is
         slow. renumber: at every reset give the things of a kind other numbers, by the seed. expert: put the
-        expert's advice into info; expert_search: see `expert.Expert`. render_mode: None or `ansi`.
+        expert's advice into info; expert_search: see `expert.Expert`. size, chain: of generated games, see
+        `generate.GeneratedGames`. render_mode: None or `ansi`.
         Raises ValueError for a bad setting, DataError or UnknownName for data that is not there.
         """
         if max_steps < 1:
@@ -189,22 +191,20 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         return info
 
 
-# Generated games in use, by split: environments that run beside each other share them, and their tables.
-_generated: WeakValueDictionary[str, GeneratedGames] = WeakValueDictionary()
+# Generated games in use: environments that run beside each other share them, and what is known about each.
+_generated: WeakValueDictionary[tuple[str, Size, int], GeneratedGames] = WeakValueDictionary()
 
 
-def _source(
-    data: str | Path | GameSource | None, split: str, size: Literal["full", "small"], chain: int
-) -> GameSource:
+def _source(data: str | Path | GameSource | None, split: str, size: Size, chain: int) -> GameSource:
     """The games to play."""
-    if isinstance(data, str | Path):
-        return open_games(data, split)
-    if data is not None:
-        return data
-    games = _generated.get(split)
-    if games is None:
-        games = _generated[split] = GeneratedGames(split)
-    return games
+    if data is None:
+        games = _generated.get((split, size, chain))
+        if games is None:
+            games = _generated[split, size, chain] = GeneratedGames(split, size=size, chain=chain)
+        return games
+    if (size, chain) != ("full", 1):
+        raise ValueError("size and chain are settings of generated games: they go with data=None only")
+    return open_games(data, split) if isinstance(data, str | Path) else data
 
 
 def _make_expert(search: Literal["best", "varied"]) -> _Expert:

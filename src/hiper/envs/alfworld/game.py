@@ -252,8 +252,9 @@ class Shuffler(Protocol):
 
 
 def renumber(game: Game, rng: Shuffler) -> Game:
-    """The same game with instance numbers permuted at random within each base name (the official setting
-    `domain_randomization`). Printed lists keep the id order; the walkthrough follows the new names."""
+    """The same game with instance numbers permuted at random within each base name, as the official setting
+    `domain_randomization` does (but here things that never show keep theirs). Printed lists keep the id
+    order; the walkthrough follows the new names."""
     members: dict[str, list[int]] = {}
     things: list[Receptacle | Item] = [*game.receptacles, *game.items]
     for thing in things:
