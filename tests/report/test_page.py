@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,28 @@ def test_episodes_are_drawn_turn_by_turn_with_their_credit(folder: Path) -> None
         written = "0.00" if abs(advantage) < 0.005 else f"{advantage:+.2f}".replace("-", "−")
         assert f"action {turn.action or '–'} V_low {value:.2f} {written}".replace(" -", " −") in shown
         assert " ".join(turn.observation.split()) in shown
+
+
+def test_small_advantages_keep_the_decimals_that_tell_them_apart(folder: Path) -> None:
+    run = read_run(folder)
+    one = run.episodes[0]
+    assert one.credit is not None
+    turns = len(one.trajectory.turns)
+    credit = replace(one.credit, switch=(0.0,) * turns, subgoal=(0.0,) * turns, action=(0.0012,) * turns)
+    shown = words(render(replace(run, episodes=(replace(one, credit=credit),))))
+    assert "advantage bars reach ±0.0012" in shown
+    assert "+0.0012" in shown
+
+
+def test_what_imitation_ended_with_is_where_training_starts(folder: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / EVALS_FILE, load(folder / EVALS_FILE)[:2])
+    write_rows(tmp_path / METRICS_FILE, load(folder / METRICS_FILE)[100:])
+    hovers = re.findall(r'data-hover="([^"]*)"', render(read_run(tmp_path)))
+    success = json.loads(unescape(hovers[0]))["series"]
+    assert [(one["name"], one["x"][0]) for one in success[1:]] == [
+        ("alfworld valid_unseen", 0),
+        ("alfworld valid_seen", 0),
+    ]
 
 
 def test_segments_carry_their_subgoal_and_turns(tmp_path: Path) -> None:

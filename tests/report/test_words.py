@@ -42,6 +42,7 @@ def test_every_ending_and_every_reason_has_words() -> None:
         (interval(math.nan, 1.0), ""),
         (figure(0.001234), "0.00123"),
         (figure(-2.0), "−2"),
+        (figure(2_550.4), "2,550"),
         (figure(123_456.0), "123 k"),
         (figure(math.inf), "–"),
         (count(9_999), "9,999"),

@@ -1,27 +1,24 @@
-"""The commands. Each imports what it needs when it runs, prints for people on standard error and results on output."""
+"""The commands. Each imports what it needs when it runs; people read standard error, programs standard output."""
 
 import argparse
-import importlib.util
 import json
-import os
-import platform
-import shutil
 import sys
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hiper.cli.show import Screen
 
 if TYPE_CHECKING:
     from hiper.runs.config import Config
+    from hiper.runs.look import Where
 
-Row = dict[str, object]
+PLAY_HELP = "Type an action. Empty line: the list of what can be done. q: leave."
 
 
 def demo(arguments: argparse.Namespace) -> int:
-    """Train a small agent on generated games."""
+    """`hiper demo`: train a small agent on generated games."""
     from hiper.runs.config import make_config
 
     data = tomllib.loads((files("hiper.runs") / "recipes" / "demo.toml").read_text(encoding="utf-8"))
@@ -42,14 +39,11 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def _carry_out(config: "Config", out: Path, json_file: str | None, *, only_imitation: bool) -> int:
-    from rich.console import Console
-
     from hiper.report import read_run, result_table, write_report
     from hiper.runs.run import Stopped, start
 
     screen = Screen()
     screen.say(f"run folder: {out}")
-    _quiet_libraries()
     try:
         start(config, out, screen, only_imitation=only_imitation)
     except Stopped as stopped:
@@ -60,7 +54,7 @@ def _carry_out(config: "Config", out: Path, json_file: str | None, *, only_imita
         screen.close()
     page = write_report(out)
     evals = [dict(row) for row in read_run(out).evals]
-    Console(stderr=True).print(result_table(evals))
+    screen.console.print(result_table(evals))
     screen.say(f"report: {page}")
     _emit(json_file, {"run": str(out), "evaluations": evals})
     return 0
@@ -68,119 +62,124 @@ def _carry_out(config: "Config", out: Path, json_file: str | None, *, only_imita
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """`hiper eval`."""
-    from hiper.records import write_trajectories
-    from hiper.runs.agent import open_agent
-    from hiper.runs.config import make_config
+    from hiper.report import result_table
+    from hiper.runs.look import SPLITS, evaluate_agent
 
-    _quiet_libraries()
     screen = Screen()
-    base, sampler, is_expert = open_agent(
+    rows = evaluate_agent(
         arguments.model,
-        overrides=arguments.set,
+        _where(arguments),
+        splits=arguments.split or SPLITS,
+        episodes=arguments.episodes,
         temperature=arguments.temperature,
+        seed=arguments.seed,
         base_url=arguments.base_url,
         capacity=arguments.capacity,
+        save=None if arguments.save is None else Path(arguments.save),
+        on_split=lambda split, total: screen.stage(split, 0, total),
+        on_done=lambda episode: screen.tick(),
     )
-    changes = base.model_dump()
-    changes["env"] |= {"name": arguments.env, "data": arguments.data}
-    if arguments.max_turns is not None:
-        changes["env"]["max_turns"] = arguments.max_turns
-    config = make_config(changes, arguments.set)
-    rows, episodes = _evaluate_splits(arguments, config, sampler, screen, is_expert=is_expert)
-    if arguments.save:
-        write_trajectories(Path(arguments.save), episodes)
+    screen.close()
+    screen.console.print(result_table(rows))
     _emit(arguments.json, rows[0] if len(rows) == 1 else rows)
     return 0
 
 
-def _evaluate_splits(
-    arguments: argparse.Namespace, config: "Config", sampler: Any, screen: Screen, *, is_expert: bool
-) -> tuple[list[Row], list[Any]]:
-    from rich.console import Console
-
-    from hiper.report import result_table
-    from hiper.runs.evaluate import evaluate as play_split
-    from hiper.runs.world import World
-
-    world = World(config.env)
-    rows: list[Row] = []
-    kept: list[Any] = []
-    for split in arguments.split or ["valid_seen", "valid_unseen"]:
-        total = len(world.all_tasks(split, limit=arguments.episodes, seed=arguments.seed))
-        screen.stage(split, 0, total)
-        count = 0
-
-        def tick(one: Any, split: str = split, total: int = total) -> None:
-            nonlocal count
-            count += 1
-            del one
-            if screen.is_live:
-                screen.step(split, count, total, {})
-
-        row, episodes = play_split(
-            config, world, sampler, split,
-            seed=arguments.seed, limit=arguments.episodes, expert=is_expert, on_done=tick,
-        )  # fmt: skip
-        screen.close()
-        rows.append({"model": arguments.model, "temperature": arguments.temperature, **row})
-        kept += episodes
-    Console(stderr=True).print(result_table(rows))
-    return rows, kept
-
-
 def play(arguments: argparse.Namespace) -> int:
     """`hiper play`."""
-    from hiper.cli.play import play_yourself, watch
+    return _watch(arguments) if arguments.watch else _play_yourself(arguments)
 
-    _quiet_libraries()
-    return watch(arguments) if arguments.watch else play_yourself(arguments)
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from hiper.report import render_turn
+    from hiper.runs.look import watch
+
+    episode = watch(
+        arguments.model or "expert",
+        _where(arguments),
+        arguments.split,
+        game=arguments.game,
+        seed=arguments.seed,
+        temperature=arguments.temperature,
+    )
+    console = Console()
+    console.print(episode.game, style="bold", highlight=False, markup=False)
+    for turn in episode.turns:
+        console.print(render_turn(turn))
+    console.print(episode.final_observation, highlight=False, markup=False)
+    console.print(f"{episode.ending.value} after {len(episode.turns)} turns", style="bold", highlight=False)
+    return 0
+
+
+def _play_yourself(arguments: argparse.Namespace) -> int:
+    from hiper.runs.look import open_game
+
+    env = open_game(_where(arguments), arguments.split)
+    options = {"game": arguments.game} if arguments.game else None
+    observation, info = env.reset(seed=arguments.seed, options=options)
+    print(f"{PLAY_HELP}\n\n{observation}\n")
+    over = False
+    while not over:
+        action = _ask()
+        if action is None:
+            return 0
+        if not action:
+            print("\n".join(info["admissible_commands"]) + "\n")
+            continue
+        observation, _, terminated, truncated, info = env.step(action)
+        over = terminated or truncated
+        print(f"{observation}\n")
+    print("You did it." if info.get("won") else "Out of turns.")
+    return 0
+
+
+def _ask() -> str | None:
+    """What the person types; None to leave."""
+    try:
+        line = input("> ").strip()
+    except EOFError:
+        return None
+    return None if line == "q" else line
 
 
 def report(arguments: argparse.Namespace) -> int:
     """`hiper report`."""
     from hiper.report import write_report
 
-    page = write_report(Path(arguments.folder), None if arguments.out is None else Path(arguments.out))
-    print(page)
+    print(write_report(Path(arguments.folder), None if arguments.out is None else Path(arguments.out)))
     return 0
 
 
 def data(arguments: argparse.Namespace) -> int:
     """`hiper data`."""
-    import hiper
+    from hiper.runs.look import describe_data
 
-    result: Row = {"path": arguments.path, "splits": {}}
-    splits: dict[str, object] = {}
-    for split in ("train", "valid_seen", "valid_unseen"):
-        env = hiper.make("alfworld", data=arguments.path, split=split)
-        games = env.unwrapped.games  # type: ignore[attr-defined]
-        splits[split] = {"games": len(games), "data_sha256": games.sha256, "version": env.unwrapped.version}  # type: ignore[attr-defined]
-        print(f"{split:13s} {len(games):6d} games   {games.version}   sha256 {games.sha256[:16]}", file=sys.stderr)
-        env.close()
-    result["splits"] = splits
-    _emit(arguments.json, result)
+    splits = describe_data(arguments.path)
+    for split, row in splits.items():
+        print(f"{split:13s} {row['games']:6d} games   {row['env_version']}   sha256 {row['data_sha256']}", file=sys.stderr)
+    _emit(arguments.json, {"path": arguments.path, "splits": splits})
     return 0
 
 
 def doctor(arguments: argparse.Namespace) -> int:
     """`hiper doctor`."""
-    import torch
+    from hiper.runs.look import diagnose
 
-    rows: dict[str, object] = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "cpus": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
-        "disk_free_gb": round(shutil.disk_usage(".").free / 1e9, 1),
-        "writable": os.access(".", os.W_OK),
-    }
-    for package, use in (("vllm", "fast sampling"), ("alfworld", "the official engine"), ("peft", "LoRA")):
-        rows[package] = "installed" if importlib.util.find_spec(package) else f"not installed (optional: {use})"
-    rows["HIPER_ALFWORLD_DATA"] = os.environ.get("HIPER_ALFWORLD_DATA") or "not set (only tests read it)"
+    rows = diagnose()
     for name, value in rows.items():
         print(f"{name:20s} {value}", file=sys.stderr)
     _emit(arguments.json, rows)
-    return 0 if rows["writable"] else 1
+    return 0 if rows["folder_is_writable"] else 1
+
+
+def _where(arguments: argparse.Namespace) -> "Where":
+    from hiper.runs.look import Where
+
+    return Where(
+        env=arguments.env, data=arguments.data, max_turns=arguments.max_turns, overrides=tuple(arguments.set)
+    )
 
 
 def _emit(target: str | None, result: object) -> None:
@@ -189,13 +188,3 @@ def _emit(target: str | None, result: object) -> None:
         print(json.dumps(result))
     elif target:
         Path(target).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-
-
-def _quiet_libraries() -> None:
-    """transformers reports loading and saving with bars of its own; ours are enough."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()

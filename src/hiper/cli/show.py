@@ -46,6 +46,11 @@ class Screen:
             left = _duration(per_step * (total - step))
             self.say(f"{STAGES.get(stage, stage)} {step}/{total}  {text}  left {left}")
 
+    def tick(self) -> None:
+        """One more of what the present stage counts."""
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task)
+
     def evaluation(self, row: Row) -> None:
         """An evaluation is done."""
         low, high = row["success_ci95"]  # type: ignore[misc]

@@ -12,10 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging
 
 from hiper.models.attention import ATTENTION, Documents, Packing
 from hiper.models.tokens import ModelError, Tokenizer
 
+logging.disable_progress_bar()  # its own bars for every load and save would drown ours
 HEADS = ("U", "V_high", "V_low")
 HEADS_FILE = "value_heads.safetensors"
 

@@ -98,6 +98,12 @@ class TorchSampler:
         else:
             self._busy[request.slot] = None
 
+    def reset(self) -> None:
+        """Forget all that was read: the policy's weights have changed. Memory is kept."""
+        self._busy.clear()
+        self._done.clear()
+        self._slots = [_Slot() for _ in range(self.capacity)]
+
     def context_ids(self, prompt) -> tuple[int, ...]:  # type: ignore[no-untyped-def]
         """Ids of a prompt, without sampling."""
         return self.policy.tokenizer.encode_context(prompt.text, fresh=prompt.fresh)

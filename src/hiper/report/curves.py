@@ -100,7 +100,8 @@ def success_chart(run: Run, compared: Sequence[Comparison], *, width: int, heigh
     rows = run.training or run.imitation
     played = Line(name="training episodes", values=column(rows, "rollout/success"), hue=0)
     lines = [played] if np.isfinite(played.values).any() else []
-    points = [_evaluations(one, hue) for hue, one in enumerate(compared, start=1)]
+    has_training = bool(run.training)
+    points = [_evaluations(one, hue, has_training=has_training) for hue, one in enumerate(compared, start=1)]
     if not lines and sum(len(each.x) for each in points) < 2:
         return Markup()
     chart = Chart(
@@ -297,11 +298,11 @@ def _spent(seconds: float, total: float) -> str:
     return f"{percent(seconds / total, 0)}, {duration(seconds)}"
 
 
-def _evaluations(compared: Comparison, hue: int) -> Points:
+def _evaluations(compared: Comparison, hue: int, *, has_training: bool) -> Points:
     results = compared.results
     return Points(
         name=compared.title,
-        x=np.array([_place(result, results) for result in results], dtype=np.float64),
+        x=np.array([_place(result, has_training=has_training) for result in results], dtype=np.float64),
         values=np.array([result.overall.share for result in results]),
         low=np.array([result.overall.low for result in results]),
         high=np.array([result.overall.high for result in results]),
@@ -309,7 +310,6 @@ def _evaluations(compared: Comparison, hue: int) -> Points:
     )
 
 
-def _place(result: Result, results: Sequence[Result]) -> float:
+def _place(result: Result, *, has_training: bool) -> float:
     """The step on the axis of training: what imitation ended with is where training starts."""
-    is_before = result.stage == "sft" and any(other.stage != "sft" for other in results)
-    return 0.0 if is_before else float(result.step)
+    return 0.0 if has_training and result.stage == "sft" else float(result.step)

@@ -1,12 +1,13 @@
 """Recorded episodes, made ready to be drawn as columns of turns."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hiper.records import Ending, Invalid, Kind, Segment, Trajectory, Turn, segments
 from hiper.report.marks import BANDS, Bar, ValuePlot, signed_bar, value_plot
 from hiper.report.read import Column, Credit, Episode
-from hiper.report.words import ENDINGS, REASONS, plain, signed, visible
+from hiper.report.words import ENDINGS, REASONS, figure, plain, signed, visible
 
 _VALUE_NAMES = {Kind.SWITCH: "U", Kind.SUBGOAL: "V_high", Kind.ACTION: "V_low"}
 _SYMBOLS = {Ending.SUCCEEDED: "✓", Ending.FAILED: "✗"}
@@ -91,7 +92,7 @@ def episode_view(episode: Episode) -> EpisodeView:
         invalid=sum(turn.invalid is not None for turn in played.turns),
         has_subgoals=_has_subgoals(played),
         has_credit=credit is not None,
-        scale=f"{scale:.2f}",
+        scale=figure(scale),
         values=value_plot(credit, pieces) if credit else None,
         segments=tuple(_segment(number, piece, played, credit, scale) for number, piece in enumerate(pieces)),
         final_observation=visible(played.final_observation),
@@ -104,6 +105,11 @@ def _scale(credit: Credit | None) -> float:
         return 0.0
     columns = (credit.switch, credit.subgoal, credit.action)
     return max((abs(value) for column in columns for value in column if value is not None), default=0.0)
+
+
+def _digits(scale: float) -> int:
+    """Decimals that tell the advantages of an episode apart: 2, and more where all of them are small."""
+    return 2 if scale == 0 else min(5, max(2, 1 - math.floor(math.log10(scale))))
 
 
 def _has_subgoals(played: Trajectory) -> bool:
@@ -155,7 +161,7 @@ def _decision(turn: Turn, kind: Kind, credit: Credit | None, scale: float) -> De
         text=visible(text),
         value_name=_VALUE_NAMES[kind],
         value="" if value is None else signed(value).removeprefix("+"),
-        advantage="" if advantage is None else signed(advantage),
+        advantage="" if advantage is None else signed(advantage, _digits(scale)),
         bar=None if advantage is None else signed_bar(advantage, scale),
     )
 

@@ -51,7 +51,9 @@ def dumbbell(before: Rate | None, after: Rate | None) -> Markup:
 
 def value_plot(credit: Credit, pieces: Sequence[Segment]) -> ValuePlot | None:
     """U and V_low as lines, V_high as dots at the boundaries, over bands for the segments."""
-    columns = (credit.U, credit.V_high, credit.V_low)
+    opens = {piece.start for piece in pieces}
+    high_values = tuple(value if turn in opens else None for turn, value in enumerate(credit.V_high))
+    columns = (credit.U, high_values, credit.V_low)
     known = [value for column in columns for value in column if value is not None]
     if not known:
         return None
@@ -59,7 +61,7 @@ def value_plot(credit: Credit, pieces: Sequence[Segment]) -> ValuePlot | None:
     up, turns = Axis(low=low, high=high, start=96, stop=4), len(credit.U)
     bands = [_band(number, piece) for number, piece in enumerate(pieces)]
     zero = tag("path", css="zero", d=f"M0 {up(0):.1f}H{turns}") if low < 0 < high else Markup()
-    lines = (_polyline(credit.U, up, 0), _polyline(credit.V_low, up, 2), _dots(credit.V_high, up))
+    lines = (_polyline(credit.U, up, 0), _polyline(credit.V_low, up, 2), _dots(high_values, up))
     label = f"values by turn, from {figure(min(known))} to {figure(max(known))}"
     svg = _stretched("values", f"0 0 {turns} 100", label, *bands, zero, *lines)
     step = nice_step(low, high, 3)

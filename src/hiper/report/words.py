@@ -82,7 +82,7 @@ def figure(value: float, digits: int = 3) -> str:
     """A number to `digits` significant digits, without needless zeros."""
     if not math.isfinite(value):
         return DASH
-    return count(value) if abs(value) >= 10_000 else f"{value:.{digits}g}".replace("-", MINUS)
+    return count(value) if abs(value) >= 1_000 else f"{value:.{digits}g}".replace("-", MINUS)
 
 
 def count(value: float) -> str:

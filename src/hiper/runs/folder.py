@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from pydantic import BaseModel
 from torch.utils.tensorboard import SummaryWriter
 
 from hiper.records import (
@@ -34,6 +35,9 @@ PACKAGES = ("hiper", "torch", "transformers", "tokenizers", "numpy", "gymnasium"
 Row = dict[str, object]
 
 
+LATER_SECTIONS = ("train", "credit", "eval")
+
+
 class RunFolder:
     """One folder that holds everything one run left behind."""
 
@@ -45,17 +49,22 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: Config) -> "RunFolder":
-        """Start a run, or take up the one that is there. Refuses a folder that holds a run with other settings."""
+        """Start a run, or take up the one that is there. Refuses a folder that holds a run with other settings.
+
+        Until training has begun, its own settings may still change: imitate once, then decide how to go on.
+        """
         file = path / CONFIG_FILE
-        if file.exists():
-            there = load_config(file)
-            if there != config:
-                raise ConfigError(f"{path} holds a run with other settings; choose another --out, or remove it")
         folder = cls(path, config)
+        if file.exists():
+            open_sections = () if checkpoints(folder.checkpoints, "train") else LATER_SECTIONS
+            changed = [key for key in _changes(load_config(file), config) if key.partition(".")[0] not in open_sections]
+            if changed:
+                raise ConfigError(
+                    f"{path} holds a run with other settings ({', '.join(changed)}); choose another --out, or remove it"
+                )
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
         (path / TRAJECTORY_FOLDER).mkdir(exist_ok=True)
-        if not file.exists():
-            _write(file, to_toml(config))
+        _write(file, to_toml(config))
         return folder
 
     @contextmanager
@@ -132,6 +141,16 @@ class RunFolder:
             kept = [row for row in rows if (order[str(row["stage"])], int(str(row["step"]))) <= limit]
             if file.exists() and len(kept) != len(rows) or _is_torn(file):
                 _write(file, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def _changes(before: BaseModel, after: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Dotted keys in which two configurations differ."""
+    for name in type(before).model_fields:
+        old, new = getattr(before, name), getattr(after, name)
+        if isinstance(old, BaseModel):
+            yield from _changes(old, new, f"{prefix}{name}.")
+        elif old != new:
+            yield prefix + name
 
 
 def _is_torn(file: Path) -> bool:

@@ -83,11 +83,12 @@ class Run:
         t = self.config.train
         optimizer = self._optimizer(policy, t.optim, progress)
         learner = self._learner(policy, optimizer)
+        sampler = build_sampler(self.config, policy, temperature=self.config.sampling.temperature)
         reference = build_policy(self.config, self.world) if t.kl_coef else None
         self.watcher.stage("train", progress.step, t.steps)
         while progress.step < t.steps:
             try:
-                done = train_round(self.config, self.world, policy, learner, progress, reference)
+                done = train_round(self.config, self.world, sampler, learner, progress, reference)
             except DivergedError:
                 self.folder.save(policy, None, progress)
                 raise

@@ -12,13 +12,13 @@ import numpy as np
 
 from hiper.batch import Document, Values, assign, documents, gather_values, normalised
 from hiper.learn import Learner, PPOExample, Scores, schedule, score
-from hiper.models import Policy
+from hiper.models import Policy, TorchSampler
 from hiper.records import Trajectory
 from hiper.rollout import Limits, play, summary
 from hiper.runs.checkpoint import Progress
 from hiper.runs.config import Config
 from hiper.runs.estimate import Table, estimate, explained_variance, table_of
-from hiper.runs.setup import build_interface, build_layout, build_sampler
+from hiper.runs.setup import build_interface, build_layout
 from hiper.runs.world import World, derive_seed
 
 Row = dict[str, object]
@@ -39,11 +39,12 @@ class Round:
 
 
 def train_round(
-    config: Config, world: World, policy: Policy, learner: Learner, progress: Progress, reference: Policy | None = None
+    config: Config, world: World, sampler: TorchSampler, learner: Learner, progress: Progress, reference: Policy | None = None
 ) -> Round:
     """One step of HiPER: play, read the values, give every decision its credit, update."""
     clock = _Clock()
-    episodes = collect(config, world, policy, progress.step, clock)
+    policy = learner.policy
+    episodes = collect(config, world, sampler, progress.step, clock)
     rows = documents(episodes)
     scores = score(policy, rows, temperature=config.sampling.temperature, budget=config.budget)
     values = gather_values(episodes, rows, [one.value_P for one in scores])
@@ -67,10 +68,11 @@ def train_round(
     return Round(progress=progress, row=row, episodes=episodes, credits=_credit_rows(episodes, values, raw))
 
 
-def collect(config: Config, world: World, policy: Policy, step: int, clock: "_Clock") -> list[Trajectory]:
+def collect(config: Config, world: World, sampler: TorchSampler, step: int, clock: "_Clock") -> list[Trajectory]:
     """Play this step's episodes with the present policy."""
     t = config.train
-    sampler = build_sampler(config, policy, temperature=config.sampling.temperature)
+    sampler.reset()
+    before = sampler.sampled_tokens
     tasks = world.training_tasks(
         config.env.train_split, step=step, count=t.episodes, group=t.group, seed=config.seed, stage="train"
     )
@@ -84,7 +86,7 @@ def collect(config: Config, world: World, policy: Policy, step: int, clock: "_Cl
         policy_version=step,
     )
     clock.lap("rollout")
-    clock.sampled = sampler.sampled_tokens
+    clock.sampled = sampler.sampled_tokens - before
     return [one for one in episodes if one.turns]
 
 

@@ -1,0 +1,117 @@
+"""Looking at agents: evaluating whoever is named, watching an episode, or handing the keyboard to a person."""
+
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium
+import torch
+
+from hiper.records import Trajectory, write_trajectories
+from hiper.rollout import Limits, Task, play
+from hiper.runs.agent import open_agent
+from hiper.runs.config import Config, EnvConfig, make_config
+from hiper.runs.evaluate import evaluate
+from hiper.runs.setup import build_interface, build_layout
+from hiper.runs.world import World
+
+Row = dict[str, object]
+SPLITS = ("valid_seen", "valid_unseen")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """The games to look at: environment, official data ("" for generated games), turn limit (None: the agent's own)."""
+
+    env: str = "alfworld"
+    data: str = ""
+    max_turns: int | None = None
+    overrides: tuple[str, ...] = ()
+
+
+def placed(base: Config, where: Where) -> Config:
+    """The agent's configuration in the place where it is to play. Options for generated games stay with those."""
+    changes = base.model_dump()
+    same = base.env.name == where.env and bool(base.env.data) == bool(where.data)
+    changes["env"] |= {"name": where.env, "data": where.data, "options": base.env.options if same else {}}
+    if where.max_turns is not None:
+        changes["env"]["max_turns"] = where.max_turns
+    return make_config(changes, where.overrides)
+
+
+def evaluate_agent(
+    name: str,
+    where: Where,
+    *,
+    splits: Sequence[str] = SPLITS,
+    episodes: int = 0,
+    temperature: float = 0.0,
+    seed: int = 0,
+    base_url: str = "",
+    capacity: int | None = None,
+    save: Path | None = None,
+    on_split: Callable[[str, int], None] = lambda split, total: None,
+    on_done: Callable[[Trajectory], None] | None = None,
+) -> list[Row]:
+    """One row for each split. `on_split` is told what comes and how many games it has."""
+    base, sampler, is_expert = open_agent(
+        name, overrides=where.overrides, temperature=temperature, base_url=base_url, capacity=capacity
+    )
+    config = placed(base, where)
+    world = World(config.env)
+    rows: list[Row] = []
+    kept: list[Trajectory] = []
+    for split in splits:
+        on_split(split, len(world.all_tasks(split, limit=episodes, seed=seed)))
+        row, played = evaluate(
+            config, world, sampler, split, seed=seed, limit=episodes, expert=is_expert, on_done=on_done
+        )
+        rows.append({"model": name, "temperature": temperature, **row})
+        kept += played
+    if save is not None:
+        write_trajectories(save, kept)
+    return rows
+
+
+def watch(name: str, where: Where, split: str, *, game: str | None, seed: int, temperature: float) -> Trajectory:
+    """One episode of an agent."""
+    base, sampler, is_expert = open_agent(name, overrides=where.overrides, temperature=temperature)
+    config = placed(base, where)
+    world = World(config.env)
+    more = {"expert": True} if is_expert else {}
+    task = Task(seed=seed, options={"game": game} if game else None)
+    limits = Limits(turns=config.env.max_turns)
+    make_env, agent = (lambda: world.make(split, **more)), config.agent
+    return play(make_env, sampler, build_interface(agent), build_layout(agent), [task], limits=limits)[0]
+
+
+def open_game(where: Where, split: str) -> gymnasium.Env[str, str]:
+    """An environment for a person to play."""
+    return World(placed(Config(), where).env).make(split)
+
+
+def describe_data(path: str | None) -> dict[str, Row]:
+    """Games, version and hash of each split; prepares the cache on the way."""
+    world = World(EnvConfig(data=path or ""))
+    return {
+        split: {"games": len(world.names(split)), **world.identity(split)} for split in ("train", *SPLITS)
+    }
+
+
+def diagnose() -> Row:
+    """What is installed and what this machine can do."""
+    rows: Row = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cpus": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "disk_free_gb": round(shutil.disk_usage(".").free / 1e9, 1),
+        "folder_is_writable": os.access(".", os.W_OK),
+    }
+    for package, use in (("alfworld", "the official engine, for comparison"), ("tensorboard", "metrics in TensorBoard")):
+        rows[package] = "installed" if importlib.util.find_spec(package) else f"not installed (optional: {use})"
+    return rows
