@@ -1,65 +1,10 @@
-"""What passes between the code that plays episodes and whatever writes the replies.
+"""The protocol of whatever writes the replies: a language model, a server, a script."""
 
-A sampler keeps one growing context per open episode (its *slot*). `Prompt`s say whether to start that context
-anew or to append to it, so one protocol serves windowed prompts and append-only transcripts alike.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from hiper.records import Prompt, Request, Sample
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """The text that goes before a reply.
-
-    `fresh=True`: the context of the episode starts anew with this text. `fresh=False`: the text is appended
-    to all prompts and replies of the episode so far. The first prompt of an episode is always fresh.
-    """
-
-    text: str
-    fresh: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A reply wanted for one turn of one episode.
-
-    `slot` is unique among the open episodes and lies in [0, capacity). `seed` is the episode's: the noise of
-    a reply depends on (seed, turn) only, never on what else is being sampled. `stop` ends a reply and is part
-    of it. `observation`, `admissible` and `info` are for scripted agents; language models read the prompt
-    alone.
-    """
-
-    slot: int
-    prompt: Prompt
-    seed: int
-    turn: int
-    stop: str
-    observation: str
-    admissible: tuple[str, ...]
-    info: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """The reply to the `Request` of the same slot.
-
-    `context_ids` are the ids of that request's prompt. `reply_bytes` holds the bytes of each reply id; joined
-    and decoded (errors="replace") they give `text`. Scripted agents leave all of these empty. `cut`: the
-    reply ran into its length limit. `overflow`: the context window is full; nothing, or not all, could be
-    sampled. `is_mistake`: a demonstrator got this turn wrong on purpose.
-    """
-
-    slot: int
-    text: str
-    context_ids: tuple[int, ...]
-    reply_ids: tuple[int, ...]
-    reply_logprobs: tuple[float, ...]
-    reply_bytes: tuple[bytes, ...]
-    cut: bool
-    overflow: bool = False
-    is_mistake: bool = False
+__all__ = ["Prompt", "Request", "Sample", "Sampler"]
 
 
 class Sampler(Protocol):

@@ -70,7 +70,9 @@ class _Builder:
     def add_reply(self, turn: Turn) -> None:
         start = len(self.ids)
         if start == 0:
-            raise BatchError(f"turn {turn.index} has an empty context: there is no token to read its value at")
+            raise BatchError(
+                f"turn {turn.index} has an empty context: there is no token to read its value at"
+            )
         kinds = [NONE] * len(turn.reply_ids)
         self.points.append((start - 1, U, turn.index))
         for kind, span in turn.spans.items():
@@ -81,7 +83,9 @@ class _Builder:
                 self.points.append((start + span.start - 1, V_HIGH, turn.index))
             if kind is Kind.ACTION:
                 self.points.append((start + span.start - 1, V_LOW, turn.index))
-        if turn.opens_segment and turn.spans.subgoal is None:  # no subgoal was written: nothing separates it from U
+        if (
+            turn.opens_segment and turn.spans.subgoal is None
+        ):  # no subgoal was written: nothing separates it from U
             self.points.append((start - 1, V_HIGH, turn.index))
         if turn.spans.action is None:
             raise BatchError(f"turn {turn.index} has no action span")
@@ -113,7 +117,9 @@ def _documents(episode: int, trajectory: Trajectory) -> list[Document]:
     builders: list[_Builder] = []
     for turn in trajectory.turns:
         if not turn.reply_ids:
-            raise BatchError(f"episode {episode}, turn {turn.index}: no sampled tokens (was it played by a language model?)")
+            raise BatchError(
+                f"episode {episode}, turn {turn.index}: no sampled tokens (was it played by a language model?)"
+            )
         if turn.fresh_context or not builders:
             builders.append(_Builder(episode))
         builders[-1].add_context(turn.context_ids)
@@ -148,5 +154,8 @@ def gather_values(
     final_B = table[U, np.arange(len(trajectories)), length_B].copy()
     table[U, np.arange(len(trajectories)), length_B] = np.nan
     return Values(
-        U_BT=table[U, :, :longest], V_high_BT=table[V_HIGH, :, :longest], V_low_BT=table[V_LOW, :, :longest], U_final_B=final_B
+        U_BT=table[U, :, :longest],
+        V_high_BT=table[V_HIGH, :, :longest],
+        V_low_BT=table[V_LOW, :, :longest],
+        U_final_B=final_B,
     )

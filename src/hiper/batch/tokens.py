@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hiper.batch.documents import ACTION, NONE, SUBGOAL, SWITCH, V_HIGH, V_LOW, Document, Floats, U
+
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +57,16 @@ class TokenBatch:
         )
 
 
-def normalised(streams: Streams, mask_BT: Floats, boundary_BT: Floats, how: str) -> Streams:
+def normalised(streams: Streams, mask_BT: Bools, boundary_BT: Bools, how: str) -> Streams:
     """Advantages on a common scale.
 
     "joint" (default) divides all three levels by one constant, the root mean square over all their entries: the
     direction of the update is unchanged. "per_level" gives each level its own constant, as the paper's scripts do; with
     shared parameters that can reverse the sign of the update. "none" leaves them alone.
     """
-    later = boundary_BT.astype(bool)
-    levels = {"switch_BT": mask_BT.astype(bool).copy(), "subgoal_BT": later, "action_BT": mask_BT.astype(bool)}
-    levels["switch_BT"][:, 0] = False
-    entries = {name: getattr(streams, name)[chosen] for name, chosen in levels.items()}
+    chosen_by_level = {"switch_BT": mask_BT.copy(), "subgoal_BT": boundary_BT & mask_BT, "action_BT": mask_BT}
+    chosen_by_level["switch_BT"][:, 0] = False  # turn 0 has no choice to switch
+    entries = {name: getattr(streams, name)[chosen] for name, chosen in chosen_by_level.items()}
     if how == "none":
         return streams
     if how == "joint":

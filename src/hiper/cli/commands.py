@@ -158,7 +158,10 @@ def data(arguments: argparse.Namespace) -> int:
 
     splits = describe_data(arguments.path)
     for split, row in splits.items():
-        print(f"{split:13s} {row['games']:6d} games   {row['env_version']}   sha256 {row['data_sha256']}", file=sys.stderr)
+        print(
+            f"{split:13s} {row['games']:6d} games   {row['env_version']}   sha256 {row['data_sha256']}",
+            file=sys.stderr,
+        )
     _emit(arguments.json, {"path": arguments.path, "splits": splits})
     return 0
 
@@ -177,9 +180,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 def _where(arguments: argparse.Namespace) -> "Where":
     from hiper.runs.look import Where
 
-    return Where(
-        env=arguments.env, data=arguments.data, max_turns=arguments.max_turns, overrides=tuple(arguments.set)
-    )
+    return Where(env=arguments.env, data=arguments.data, max_turns=arguments.max_turns, overrides=tuple(arguments.set))
 
 
 def _emit(target: str | None, result: object) -> None:

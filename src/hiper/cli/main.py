@@ -74,9 +74,7 @@ def _train(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 
 def _eval(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p = sub.add_parser("eval", help="play every game of a split; success by task type with 95 %% intervals")
-    p.add_argument(
-        "model", help="run or model folder, hub name, 'expert', 'random', or 'openai:NAME' with --base-url"
-    )
+    p.add_argument("model", help="run or model folder, hub name, 'expert', 'random', or 'openai:NAME' with --base-url")
     p.add_argument("--env", default="alfworld", help="environment (default: %(default)s)")
     p.add_argument("--data", default="", help="official data; without it, generated games")
     p.add_argument("--split", action="append", help="may be given several times (default: valid_seen and valid_unseen)")
@@ -86,7 +84,13 @@ def _eval(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.add_argument("--seed", type=int, default=0, help="of sampling and of the choice of games (default: %(default)s)")
     p.add_argument("--base-url", default="http://localhost:8000/v1", help="of an OpenAI-compatible server")
     p.add_argument("--capacity", type=int, help="episodes at once (default: 128; servers: 16)")
-    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. agent.layout=window")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any setting, e.g. agent.layout=window",
+    )
     p.add_argument("--save", metavar="FILE", help="write the episodes there (.jsonl or .jsonl.zst)")
     p.add_argument("--json", metavar="FILE", help="write the result there; - for standard output")
     p.set_defaults(run=commands.evaluate)
@@ -94,7 +98,9 @@ def _eval(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 
 def _play(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p = sub.add_parser("play", help="play a game yourself, or watch an agent")
-    p.add_argument("model", nargs="?", default="", help="who plays with --watch: run or model folder, 'expert', 'random'")
+    p.add_argument(
+        "model", nargs="?", default="", help="who plays with --watch: run or model folder, 'expert', 'random'"
+    )
     p.add_argument("--watch", action="store_true", help="watch the model instead of playing")
     p.add_argument("--env", default="alfworld", help="environment (default: %(default)s)")
     p.add_argument("--data", default="", help="official data; without it, generated games")
@@ -103,7 +109,13 @@ def _play(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--temperature", type=float, default=0.0)
     p.add_argument("--max-turns", type=int)
-    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. env.options.chain=2")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any setting, e.g. env.options.chain=2",
+    )
     p.set_defaults(run=commands.play)
 
 
@@ -139,7 +151,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"hiper: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -2,9 +2,18 @@
 
 import sys
 import time
+from typing import cast
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 Row = dict[str, object]
 STAGES = {"sft": "imitation", "train": "HiPER"}
@@ -27,8 +36,15 @@ class Screen:
         self.close()
         self._begin, self._done_before = time.monotonic(), done
         if self.is_live:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
-            self._bar = Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console)
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[text]}"),
+            )
+            self._bar = Progress(
+                *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console
+            )
             self._bar.start()
             self._task = self._bar.add_task(STAGES.get(name, name), total=total, completed=done, text="")
         else:
@@ -53,7 +69,7 @@ class Screen:
 
     def evaluation(self, row: Row) -> None:
         """An evaluation is done."""
-        low, high = row["success_ci95"]  # type: ignore[misc]
+        low, high = cast("tuple[float, float]", row["success_ci95"])
         head = "after imitation" if row.get("stage") == "sft" else f"after HiPER step {row.get('step')}"
         rate = float(str(row["success"]))
         self.say(

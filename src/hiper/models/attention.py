@@ -40,7 +40,9 @@ class Documents:
         longest = int(lengths.max())
         place = torch.arange(longest, device=q_HND.device)
         is_real = place < lengths[:, None]
-        index = (torch.tensor(self.starts[:-1], device=q_HND.device)[:, None] + place).clamp(max=self.starts[-1] - 1)
+        index = (torch.tensor(self.starts[:-1], device=q_HND.device)[:, None] + place).clamp(
+            max=self.starts[-1] - 1
+        )
         q, k, v = (x[:, index].transpose(0, 1) for x in (q_HND, k_GND, v_GND))
         out_BHLD = _causal(q, k, v, scale)
         return out_BHLD.transpose(0, 1)[:, is_real]
@@ -174,7 +176,9 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """transformers' attention signature: query (1, H, N, D), key and value (1, G, N, D) -> (1, N, H, D)."""
     if packing is None:
-        raise RuntimeError("packed attention was called without a packing; call the model through hiper's Policy")
+        raise RuntimeError(
+            "packed attention was called without a packing; call the model through hiper's Policy"
+        )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out_HND = packing.attend(query[0], key[0], value[0], scale, int(module.layer_idx))  # type: ignore[arg-type]
     return out_HND.transpose(0, 1)[None], None

@@ -7,8 +7,8 @@ import urllib.error
 import urllib.request
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from hiper.models.sampler import SampledReply
 from hiper.models.tokens import ModelError
+from hiper.records import Prompt, Request, Sample
 
 RETRY_WAITS = (1.0, 4.0, 15.0)
 RETRY_CODES = {408, 409, 425, 429, 500, 502, 503, 504, 529}
@@ -42,18 +42,20 @@ class OpenAISampler:
         self.temperature, self.timeout_s = temperature, timeout_s
         self._url = base_url.rstrip("/") + "/chat/completions"
         self._pool = ThreadPoolExecutor(capacity)
-        self._pending: dict[Future[SampledReply], int] = {}
+        self._pending: dict[Future[Sample], int] = {}
         self._talk: dict[int, list[Message]] = {}
 
-    def submit(self, request) -> None:  # type: ignore[no-untyped-def]
-        """Send a `hiper.agents.Request`."""
+    def submit(self, request: Request) -> None:
+        """Send a request."""
         talk = [] if request.prompt.fresh else self._talk[request.slot]
         talk.append({"role": "user", "content": request.prompt.text})
         self._talk[request.slot] = talk
-        future = self._pool.submit(self._ask, request.slot, list(talk), request.stop, request.seed + request.turn)
+        future = self._pool.submit(
+            self._ask, request.slot, list(talk), request.stop, request.seed + request.turn
+        )
         self._pending[future] = request.slot
 
-    def poll(self) -> list[SampledReply]:
+    def poll(self) -> list[Sample]:
         """Wait for at least one answer."""
         if not self._pending:
             return []
@@ -66,7 +68,7 @@ class OpenAISampler:
             out.append(sample)
         return sorted(out, key=lambda sample: sample.slot)
 
-    def context_ids(self, prompt) -> tuple[int, ...]:  # type: ignore[no-untyped-def]
+    def context_ids(self, prompt: Prompt) -> tuple[int, ...]:
         """None are known: the server tokenises."""
         del prompt
         return ()
@@ -75,7 +77,7 @@ class OpenAISampler:
         """Forget the conversation."""
         self._talk.pop(slot, None)
 
-    def _ask(self, slot: int, messages: list[Message], stop: str, seed: int) -> SampledReply:
+    def _ask(self, slot: int, messages: list[Message], stop: str, seed: int) -> Sample:
         body = {
             "model": self.model,
             "messages": messages,
@@ -92,8 +94,14 @@ class OpenAISampler:
             raise ServerError(f"{self._url}: the answer has no choices[0].message.content") from error
         if reason == "stop" and stop not in text and text.rstrip():
             text += stop  # servers leave the stop text out
-        return SampledReply(
-            slot=slot, text=text, context_ids=(), reply_ids=(), reply_logprobs=(), reply_bytes=(), cut=reason == "length"
+        return Sample(
+            slot=slot,
+            text=text,
+            context_ids=(),
+            reply_ids=(),
+            reply_logprobs=(),
+            reply_bytes=(),
+            cut=reason == "length",
         )
 
     def _post(self, body: dict[str, object]) -> object:
@@ -112,6 +120,8 @@ class OpenAISampler:
                     raise ServerError(f"{self._url}: HTTP {error.code}: {said}") from error
             except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
                 if pause is None:
-                    raise ServerError(f"{self._url}: cannot be reached ({error}); is the server running?") from error
+                    raise ServerError(
+                        f"{self._url}: cannot be reached ({error}); is the server running?"
+                    ) from error
             time.sleep(pause or 0.0)
         raise AssertionError("unreachable")

@@ -91,9 +91,13 @@ class Policy(nn.Module):
                 folder, dtype=getattr(torch, dtype), attn_implementation=ATTENTION
             )
         except (OSError, ValueError, SafetensorError) as error:
-            raise ModelError(f"{folder}: no causal language model could be loaded ({str(error).splitlines()[0]})") from error
+            raise ModelError(
+                f"{folder}: no causal language model could be loaded ({str(error).splitlines()[0]})"
+            ) from error
         if len(tokenizer) > lm.get_input_embeddings().num_embeddings:
-            raise ModelError(f"{folder}: the tokenizer has {len(tokenizer)} entries, more than the model's embedding")
+            raise ModelError(
+                f"{folder}: the tokenizer has {len(tokenizer)} entries, more than the model's embedding"
+            )
         policy = cls(lm, tokenizer).to(device)
         heads = Path(folder) / HEADS_FILE
         if heads.is_file():
@@ -126,4 +130,6 @@ def describe(policy: Policy) -> str:
     """One line: architecture, parameters, vocabulary, context."""
     count = sum(p.numel() for p in policy.lm.parameters())
     kind = json.dumps(policy.lm.config.model_type)
-    return f"{kind} {count / 1e6:.2f}M parameters, {len(policy.tokenizer)} tokens, context {policy.max_length}"
+    return (
+        f"{kind} {count / 1e6:.2f}M parameters, {len(policy.tokenizer)} tokens, context {policy.max_length}"
+    )

@@ -17,23 +17,9 @@ from torch import Tensor
 
 from hiper.models.attention import SlotCache, Slots
 from hiper.models.policy import Policy
+from hiper.records import Prompt, Request, Sample
 
 MIN_SHARED_PREFIX = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampledReply:
-    """What a finished request gives back; see `hiper.agents.Sample`, which has the same fields."""
-
-    slot: int
-    text: str
-    context_ids: tuple[int, ...]
-    reply_ids: tuple[int, ...]
-    reply_logprobs: tuple[float, ...]
-    reply_bytes: tuple[bytes, ...]
-    cut: bool
-    overflow: bool = False
-    is_mistake: bool = False
 
 
 @dataclass(slots=True)
@@ -68,7 +54,12 @@ class TorchSampler:
         max_length: int | None = None,
         prefill: int = 8192,
     ) -> None:
-        self.policy, self.capacity, self.max_reply, self.temperature = policy, capacity, max_reply, temperature
+        self.policy, self.capacity, self.max_reply, self.temperature = (
+            policy,
+            capacity,
+            max_reply,
+            temperature,
+        )
         self.max_length = min(max_length or policy.max_length, policy.max_length)
         self.prefill = prefill
         self.sampled_tokens = 0
@@ -77,11 +68,11 @@ class TorchSampler:
         self._cache = SlotCache(slots=capacity, dtype=dtype, device=policy.device)
         self._slots = [_Slot() for _ in range(capacity)]
         self._busy: dict[int, None] = {}
-        self._done: list[SampledReply] = []
+        self._done: list[Sample] = []
 
     @torch.inference_mode()
-    def submit(self, request) -> None:  # type: ignore[no-untyped-def]
-        """Queue a `hiper.agents.Request`."""
+    def submit(self, request: Request) -> None:
+        """Queue a request."""
         slot = self._slots[request.slot]
         ids = self.policy.tokenizer.encode_context(request.prompt.text, fresh=request.prompt.fresh)
         slot.context, slot.reply, slot.logprobs, slot.text = ids, [], [], b""
@@ -104,7 +95,7 @@ class TorchSampler:
         self._done.clear()
         self._slots = [_Slot() for _ in range(self.capacity)]
 
-    def context_ids(self, prompt) -> tuple[int, ...]:  # type: ignore[no-untyped-def]
+    def context_ids(self, prompt: Prompt) -> tuple[int, ...]:
         """Ids of a prompt, without sampling."""
         return self.policy.tokenizer.encode_context(prompt.text, fresh=prompt.fresh)
 
@@ -114,7 +105,7 @@ class TorchSampler:
         self._busy.pop(slot, None)
 
     @torch.inference_mode()
-    def poll(self) -> list[SampledReply]:
+    def poll(self) -> list[Sample]:
         """Step the model until at least one reply is finished."""
         while self._busy and not self._done:
             self._step()
@@ -128,7 +119,11 @@ class TorchSampler:
         best, source = own, index
         if own < len(ids) - MIN_SHARED_PREFIX:
             for other, candidate in enumerate(self._slots):
-                shared = _common(candidate.ids, ids) if candidate.ids[:MIN_SHARED_PREFIX] == list(ids[:MIN_SHARED_PREFIX]) else 0
+                shared = (
+                    _common(candidate.ids, ids)
+                    if candidate.ids[:MIN_SHARED_PREFIX] == list(ids[:MIN_SHARED_PREFIX])
+                    else 0
+                )
                 if shared > best:
                     best, source = shared, other
         best = min(best, len(ids) - 1)  # the last token must be read, to sample after it
@@ -153,7 +148,9 @@ class TorchSampler:
         ends = np.cumsum([count for _, count in plan]) - 1
         ready = [(s, end) for (s, _), end in zip(plan, ends, strict=True) if not self._slots[s].pending]
         if ready:
-            self._sample([s for s, _ in ready], hidden[torch.tensor([e for _, e in ready], device=hidden.device)])
+            self._sample(
+                [s for s, _ in ready], hidden[torch.tensor([e for _, e in ready], device=hidden.device)]
+            )
 
     def _forward(self, plan: Sequence[tuple[int, int]], singles: int) -> Tensor:
         ids: list[int] = []
@@ -174,7 +171,9 @@ class TorchSampler:
         length = max(place) + 1
         self._cache.reserve(length)
         place_N = torch.tensor(place, device=device)
-        packing = Slots(self._cache, torch.tensor(owner, device=device), place_N, singles, tuple(chunks), length)
+        packing = Slots(
+            self._cache, torch.tensor(owner, device=device), place_N, singles, tuple(chunks), length
+        )
         return self.policy.hidden(torch.tensor(ids, device=device), place_N, packing)
 
     def _sample(self, slots: list[int], hidden_ME: Tensor) -> None:
@@ -183,7 +182,9 @@ class TorchSampler:
         scaled = logits / self.temperature if self.temperature > 0 else logits
         logprob = scaled.log_softmax(-1)
         if self.temperature > 0:
-            noise = torch.tensor([[self._slots[s].noise[len(self._slots[s].reply)]] for s in slots], dtype=torch.float64)
+            noise = torch.tensor(
+                [[self._slots[s].noise[len(self._slots[s].reply)]] for s in slots], dtype=torch.float64
+            )
             total = logprob.double().exp().cumsum(-1)
             chosen = torch.searchsorted(total, noise.to(total.device) * total[:, -1:])[:, 0]
             chosen.clamp_(max=logits.shape[-1] - 1)
@@ -201,7 +202,9 @@ class TorchSampler:
         slot.pending.append(token)
         piece = self.policy.tokenizer.bytes_of(token)
         slot.text += piece
-        ended = token == self.policy.tokenizer.eos_id or slot.stop in slot.text[-len(slot.stop) - len(piece) :]
+        ended = (
+            token == self.policy.tokenizer.eos_id or slot.stop in slot.text[-len(slot.stop) - len(piece) :]
+        )
         if ended:
             self._finish(index, cut=False)
         elif len(slot.reply) >= slot.room:
@@ -212,7 +215,7 @@ class TorchSampler:
         self._busy.pop(index, None)
         bytes_of = self.policy.tokenizer.bytes_of
         self._done.append(
-            SampledReply(
+            Sample(
                 slot=index,
                 text=slot.text.decode("utf-8", errors="replace"),
                 context_ids=slot.context,

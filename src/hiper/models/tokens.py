@@ -104,7 +104,9 @@ def _token_decoder(fast: PreTrainedTokenizerFast):  # type: ignore[no-untyped-de
         return lambda piece: bytes(table[c] for c in piece)
     if "ByteFallback" in kind or "Metaspace" in kind:
         return _sentencepiece_bytes
-    raise ModelError(f"tokenizers with the decoder {kind[:60]!r} are not supported; use a byte-level or SentencePiece one")
+    raise ModelError(
+        f"tokenizers with the decoder {kind[:60]!r} are not supported; use a byte-level or SentencePiece one"
+    )
 
 
 def _sentencepiece_bytes(piece: str) -> bytes:

@@ -16,6 +16,7 @@ from hiper.records.files import (
     to_json,
     write_trajectories,
 )
+from hiper.records.traffic import Prompt, Request, Sample
 from hiper.records.types import (
     Decision,
     Ending,
@@ -43,7 +44,10 @@ __all__ = [
     "FileError",
     "Invalid",
     "Kind",
+    "Prompt",
     "RecordError",
+    "Request",
+    "Sample",
     "Segment",
     "Span",
     "Spans",

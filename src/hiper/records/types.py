@@ -201,6 +201,5 @@ def segments(turns: tuple[Turn, ...]) -> tuple[Segment, ...]:
     starts = [turn.index for turn in turns if turn.opens_segment]
     stops = [*starts[1:], len(turns)] if turns else []
     return tuple(
-        Segment(start=start, stop=stop, subgoal=turns[start].subgoal)
-        for start, stop in zip(starts, stops, strict=True)
+        Segment(start=start, stop=stop, subgoal=turns[start].subgoal) for start, stop in zip(starts, stops, strict=True)
     )

@@ -28,7 +28,11 @@ def open_agent(
     if name in ("expert", "random"):
         config = make_config({}, [*size, *overrides])
         kind = ExpertSampler if name == "expert" else RandomSampler
-        return config, kind(build_interface(config.agent), capacity=config.sampling.capacity), name == "expert"
+        return (
+            config,
+            kind(build_interface(config.agent), capacity=config.sampling.capacity),
+            name == "expert",
+        )
     if name.startswith(SERVER):
         config = make_config({"sampling": {"capacity": 16, "max_reply": 512}}, [*size, *overrides])
         sampling = config.sampling

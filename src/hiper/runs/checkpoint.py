@@ -65,7 +65,9 @@ def verify(folder: Path) -> None:
     try:
         wanted = json.loads((folder / HASHES_FILE).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{folder}: {HASHES_FILE} is missing or damaged; this is not a whole checkpoint") from error
+        raise CheckpointError(
+            f"{folder}: {HASHES_FILE} is missing or damaged; this is not a whole checkpoint"
+        ) from error
     for name, digest in wanted.items():
         file = folder / name
         if not file.is_file():

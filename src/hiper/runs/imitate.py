@@ -24,9 +24,14 @@ def to_demonstrations(
             if turn.fresh_context and ids:
                 out.append(Demonstration(ids=tuple(ids), weight=tuple(weight)))
                 ids, weight = [], []
-            for text, w in ((turn.context, observation_weight), (turn.reply, 0.0 if turn.is_mistake else 1.0)):
+            for text, w in (
+                (turn.context, observation_weight),
+                (turn.reply, 0.0 if turn.is_mistake else 1.0),
+            ):
                 is_context = text is turn.context
-                piece = tokenizer.encode_context(text, fresh=turn.fresh_context) if is_context else tokenizer.encode(text)
+                piece = (
+                    tokenizer.encode_context(text, fresh=turn.fresh_context) if is_context else tokenizer.encode(text)
+                )
                 ids += piece
                 weight += [w] * len(piece)
         out.append(Demonstration(ids=tuple(ids), weight=tuple(weight)))

@@ -97,9 +97,7 @@ def open_game(where: Where, split: str) -> gymnasium.Env[str, str]:
 def describe_data(path: str | None) -> dict[str, Row]:
     """Games, version and hash of each split; prepares the cache on the way."""
     world = World(EnvConfig(data=path or ""))
-    return {
-        split: {"games": len(world.names(split)), **world.identity(split)} for split in ("train", *SPLITS)
-    }
+    return {split: {"games": len(world.names(split)), **world.identity(split)} for split in ("train", *SPLITS)}
 
 
 def diagnose() -> Row:
@@ -112,6 +110,9 @@ def diagnose() -> Row:
         "disk_free_gb": round(shutil.disk_usage(".").free / 1e9, 1),
         "folder_is_writable": os.access(".", os.W_OK),
     }
-    for package, use in (("alfworld", "the official engine, for comparison"), ("tensorboard", "metrics in TensorBoard")):
+    for package, use in (
+        ("alfworld", "the official engine, for comparison"),
+        ("tensorboard", "metrics in TensorBoard"),
+    ):
         rows[package] = "installed" if importlib.util.find_spec(package) else f"not installed (optional: {use})"
     return rows

@@ -39,7 +39,12 @@ class Round:
 
 
 def train_round(
-    config: Config, world: World, sampler: TorchSampler, learner: Learner, progress: Progress, reference: Policy | None = None
+    config: Config,
+    world: World,
+    sampler: TorchSampler,
+    learner: Learner,
+    progress: Progress,
+    reference: Policy | None = None,
 ) -> Round:
     """One step of HiPER: play, read the values, give every decision its credit, update."""
     clock = _Clock()
@@ -64,7 +69,13 @@ def train_round(
     clock.lap("learn")
 
     progress = _advance(progress, episodes, rows, clock)
-    row: Row = {**summary(episodes), **gap, **logs, **_credit_columns(table, values, raw), **clock.columns(progress, rows)}
+    row: Row = {
+        **summary(episodes),
+        **gap,
+        **logs,
+        **_credit_columns(table, values, raw),
+        **clock.columns(progress, rows),
+    }
     return Round(progress=progress, row=row, episodes=episodes, credits=_credit_rows(episodes, values, raw))
 
 
@@ -104,7 +115,9 @@ def update(config: Config, learner: Learner, examples: Sequence[PPOExample], ste
             if batch:
                 parts.append(learner.step(batch, train_policy=step >= t.critic_warmup))
     names = {name for part in parts for name in part}
-    logs: Row = {f"learn/{name}": float(np.mean([part[name] for part in parts if name in part])) for name in sorted(names)}
+    logs: Row = {
+        f"learn/{name}": float(np.mean([part[name] for part in parts if name in part])) for name in sorted(names)
+    }
     logs["learn/skipped"] = learner.skipped
     logs["learn/lr"] = t.optim.lr * schedule(step, t.steps, warmup=t.optim.warmup, floor=t.optim.floor)
     return logs
@@ -195,6 +208,8 @@ class _Clock:
         columns: Row = {f"time/{name}_s": spent for name, spent in self.spent.items()}
         columns["speed/sampled_tokens_s"] = self.sampled / self.spent["rollout"]
         columns["speed/trained_tokens_s"] = tokens / self.spent["learn"]
-        columns["speed/turns_s"] = sum(len(set(row.turn_L[row.turn_L >= 0].tolist())) for row in rows) / self.spent["rollout"]
+        columns["speed/turns_s"] = (
+            sum(len(set(row.turn_L[row.turn_L >= 0].tolist())) for row in rows) / self.spent["rollout"]
+        )
         del progress
         return columns

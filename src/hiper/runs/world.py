@@ -19,7 +19,7 @@ def derive_seed(*parts: object) -> int:
 
 
 class World:
-    """Makes environments of any split. One of each split is kept, so that its data is loaded once."""
+    """Makes environments of any split. One of each split is kept open, so that its data stays loaded and is shared."""
 
     def __init__(self, config: EnvConfig) -> None:
         self.config = config
@@ -86,7 +86,4 @@ class World:
 
     def _make(self, split: str, **more: Any) -> gymnasium.Env[str, str]:
         c = self.config
-        data: Any = c.data or None
-        if split in self._kept:  # games that are loaded (or generated) already are shared
-            data = getattr(self._kept[split].unwrapped, "games", data)
-        return make(c.name, data=data, split=split, max_steps=c.max_turns, **c.options, **more)
+        return make(c.name, data=c.data or None, split=split, max_steps=c.max_turns, **c.options, **more)
