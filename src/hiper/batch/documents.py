@@ -1,9 +1,9 @@
 """From trajectories to token documents: the rows that a model reads in one forward pass.
 
-A *document* is a run of turns whose contexts were appended to one another: the whole episode in the transcript
-layout, one turn in the window layout. Nothing here assumes either. Values are read at the token just before each
-decision's span (DESIGN: U before the switch, V_high after a SWITCH and before its subgoal, V_low before the action),
-and U once more at the end of the final context, for episodes that were cut off.
+A *document* is a run of turns whose contexts were appended to one another: the whole episode in the
+transcript layout, one turn in the window layout. Nothing here assumes either. Values are read at the token just
+before each decision's span (U before the switch, V_high after a SWITCH and before its subgoal, V_low before the
+action), and U once more at the end of the final context, for episodes that were cut off.
 
 Shapes: L tokens of a document, P value points, B episodes, T turns.
 """
@@ -32,9 +32,9 @@ class BatchError(ValueError):
 class Document:
     """One row of tokens and what each of them is.
 
-    `kind_L[i]` says what token i decides (NONE: it was not sampled, or is not trained); `turn_L` its turn (-1 outside
-    replies); `logprob_L` what the sampler gave. Point p asks head `head_P[p]` for the value at token `point_P[p]`; it is
-    the value of turn `point_turn_P[p]` (T for the state after the last turn).
+    `kind_L[i]` says what token i decides (NONE: it was not sampled, or is not trained); `turn_L` its turn (-1
+    outside replies); `logprob_L` what the sampler gave. Point p asks head `head_P[p]` for the value at token
+    `point_P[p]`; it is the value of turn `point_turn_P[p]` (T for the state after the last turn).
     """
 
     episode: int
@@ -83,9 +83,7 @@ class _Builder:
                 self.points.append((start + span.start - 1, V_HIGH, turn.index))
             if kind is Kind.ACTION:
                 self.points.append((start + span.start - 1, V_LOW, turn.index))
-        if (
-            turn.opens_segment and turn.spans.subgoal is None
-        ):  # no subgoal was written: nothing separates it from U
+        if turn.opens_segment and turn.spans.subgoal is None:  # none was written: it is read where U is
             self.points.append((start - 1, V_HIGH, turn.index))
         if turn.spans.action is None:
             raise BatchError(f"turn {turn.index} has no action span")
@@ -118,7 +116,7 @@ def _documents(episode: int, trajectory: Trajectory) -> list[Document]:
     for turn in trajectory.turns:
         if not turn.reply_ids:
             raise BatchError(
-                f"episode {episode}, turn {turn.index}: no sampled tokens (was it played by a language model?)"
+                f"episode {episode}, turn {turn.index}: no sampled tokens; did a language model play it?"
             )
         if turn.fresh_context or not builders:
             builders.append(_Builder(episode))
@@ -134,7 +132,7 @@ def _documents(episode: int, trajectory: Trajectory) -> list[Document]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
-    """What the critic says, environment units. NaN where nothing is defined (padding; V_high off boundaries)."""
+    """What the critic says, environment units. NaN where nothing is defined: padding, V_high off boundaries."""
 
     U_BT: Floats
     V_high_BT: Floats

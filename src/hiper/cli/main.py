@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _demo(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p = sub.add_parser("demo", help="train a small agent on generated household games, in minutes")
     p.description = (
-        "Builds a tiny language model, lets it imitate a few expert games, trains it with HiPER on generated games, and "
+        "Builds a tiny language model, lets it imitate expert games, trains it with HiPER on generated games, and "
         "prints success on held-out games before and after. Nothing is downloaded."
     )
     p.add_argument("--out", default="runs/demo", help="run folder (default: %(default)s); taken up again if it exists")

@@ -69,7 +69,7 @@ def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
         out.write(json.dumps({"schema": SCHEMA}) + "\n")
         for trajectory in trajectories:
             out.write(json.dumps(to_json(trajectory), ensure_ascii=False) + "\n")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def read_trajectories(path: Path) -> Iterator[Trajectory]:
@@ -77,7 +77,7 @@ def read_trajectories(path: Path) -> Iterator[Trajectory]:
     number = 0
     try:
         with _open_read(path) as lines:
-            for number, line in enumerate(lines, start=1):  # noqa: B007
+            for number, line in enumerate(lines, start=1):
                 row = json.loads(line)
                 if number > 1:
                     yield from_json(row)

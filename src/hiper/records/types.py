@@ -13,6 +13,7 @@ append-only transcript and the windowed prompt alike, and nothing is stored twic
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 
 
 class RecordError(ValueError):
@@ -95,7 +96,7 @@ class Spans:
 
     def __post_init__(self) -> None:
         present = [span for _, span in self.items()]
-        for earlier, later in zip(present, present[1:], strict=False):
+        for earlier, later in pairwise(present):
             if later.start < earlier.stop:
                 raise RecordError(f"Spans: {earlier} and {later} overlap; a token has one kind at most")
 

@@ -55,7 +55,7 @@ def save_checkpoint(
     for file in partial.iterdir():
         _sync(file)
     shutil.rmtree(target, ignore_errors=True)
-    os.replace(partial, target)
+    partial.replace(target)
     _sync(parent)
     return target
 

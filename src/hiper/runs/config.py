@@ -140,7 +140,7 @@ class TrainConfig(Section):
     group: Positive = 1
     """Episodes of each game in a step."""
     max_turns: Count = 0
-    """Turn limit of training episodes; 0: as in evaluation. A shorter one spends less on hopeless episodes, and is fair:
+    """Turn limit of training episodes; 0: as in evaluation. A shorter one spends less on hopeless episodes. It is fair:
     an episode that is cut off is worth what the critic expects after it."""
     epochs: Positive = 1
     """Passes over the episodes of a step."""

@@ -16,6 +16,8 @@ from typing import IO
 from pydantic import BaseModel
 from torch.utils.tensorboard import SummaryWriter
 
+from hiper.learn import Optimizer
+from hiper.models import Policy
 from hiper.records import (
     CHECKPOINT_FOLDER,
     CONFIG_FILE,
@@ -111,13 +113,13 @@ class RunFolder:
     def evaluations(self) -> list[Row]:
         return read_jsonl(self.path / EVALS_FILE)
 
-    def save_trajectories(self, name: str, trajectories: Sequence[Trajectory], credits: Sequence[Row] = ()) -> None:
+    def save_trajectories(self, name: str, trajectories: Sequence[Trajectory], credit: Sequence[Row] = ()) -> None:
         folder = self.path / TRAJECTORY_FOLDER
         write_trajectories(folder / f"{name}.jsonl.zst", trajectories)
-        if credits:
-            _write(folder / f"{name}.credit.jsonl", "".join(json.dumps(row) + "\n" for row in credits))
+        if credit:
+            _write(folder / f"{name}.credit.jsonl", "".join(json.dumps(row) + "\n" for row in credit))
 
-    def save(self, policy, optimizer, progress: Progress) -> Path:  # type: ignore[no-untyped-def]
+    def save(self, policy: Policy, optimizer: Optimizer | None, progress: Progress) -> Path:
         """Write a checkpoint, then remove old ones."""
         target = save_checkpoint(self.checkpoints, policy, optimizer, progress, to_toml(self.config))
         prune(self.checkpoints, progress.stage, self.config.keep)
@@ -139,7 +141,7 @@ class RunFolder:
             file = self.path / name
             rows = read_jsonl(file)
             kept = [row for row in rows if (order[str(row["stage"])], int(str(row["step"]))) <= limit]
-            if file.exists() and len(kept) != len(rows) or _is_torn(file):
+            if len(kept) != len(rows) or _is_torn(file):
                 _write(file, "".join(json.dumps(row) + "\n" for row in kept))
 
 
@@ -160,7 +162,7 @@ def _is_torn(file: Path) -> bool:
 def _write(file: Path, text: str) -> None:
     partial = file.with_name(file.name + ".partial")
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, file)
+    partial.replace(file)
 
 
 def _version(package: str) -> str:

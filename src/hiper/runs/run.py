@@ -1,4 +1,4 @@
-"""A whole run: imitation (where it is configured), training, evaluation; saved as it goes, stopped and resumed safely."""
+"""A whole run: imitation (where configured), training, evaluation; saved as it goes, stopped and resumed safely."""
 
 import signal
 import time
@@ -8,16 +8,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from hiper.learn import DivergedError, Learner, Optimizer, OptimSettings, PPOSettings
+from hiper.learn import Learner, Optimizer, OptimSettings, PPOSettings
 from hiper.models import Policy
 from hiper.records import Trajectory
-from hiper.runs.checkpoint import Progress, load_optimizer, load_policy, load_progress
+from hiper.runs.checkpoint import Progress, checkpoints, load_optimizer, load_policy, load_progress
 from hiper.runs.config import Config, OptimConfig
 from hiper.runs.evaluate import evaluate
 from hiper.runs.folder import Row, RunFolder
 from hiper.runs.imitate import imitation_round
 from hiper.runs.setup import build_policy, build_sampler, set_up_torch
-from hiper.runs.train import Round, train_round
+from hiper.runs.train import DivergedRound, Round, train_round
 from hiper.runs.world import World
 
 
@@ -84,13 +84,14 @@ class Run:
         optimizer = self._optimizer(policy, t.optim, progress)
         learner = self._learner(policy, optimizer)
         sampler = build_sampler(self.config, policy, temperature=self.config.sampling.temperature)
-        reference = build_policy(self.config, self.world) if t.kl_coef else None
+        reference = self._reference() if t.kl_coef else None
         self.watcher.stage("train", progress.step, t.steps)
         while progress.step < t.steps:
             try:
                 done = train_round(self.config, self.world, sampler, learner, progress, reference)
-            except DivergedError:
-                self.folder.save(policy, None, progress)
+            except DivergedRound as diverged:
+                name = f"diverged-{progress.step + 1:06d}"
+                self.folder.save_trajectories(name, diverged.episodes, diverged.credits)
                 raise
             progress = done.progress
             self._log(progress, done.row, t.steps)
@@ -102,6 +103,14 @@ class Run:
             self._check_stop(policy, optimizer, progress)
         if not self._has_evaluation("train", t.steps):
             self._evaluate(policy, "train", t.steps, final=True)
+
+    def _reference(self) -> Policy:
+        """The model that training started from: the end of imitation, or what the configuration names."""
+        imitated = checkpoints(self.folder.checkpoints, "sft")
+        m = self.config.model
+        if imitated:
+            return load_policy(imitated[-1], device=m.device, dtype=m.dtype)
+        return build_policy(self.config, self.world)
 
     def _optimizer(self, policy: Policy, c: OptimConfig, progress: Progress) -> Optimizer:
         settings = OptimSettings(kind=c.kind, lr=c.lr, value_lr=c.value_lr, weight_decay=c.weight_decay, beta2=c.beta2)

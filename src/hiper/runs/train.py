@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hiper.batch import Document, Values, assign, documents, gather_values, normalised
-from hiper.learn import Learner, PPOExample, Scores, schedule, score
+from hiper.batch import Document, Streams, Values, assign, documents, gather_values, normalised
+from hiper.learn import DivergedError, Learner, PPOExample, Scores, schedule, score
 from hiper.models import Policy, TorchSampler
 from hiper.records import Trajectory
 from hiper.rollout import Limits, play, summary
@@ -26,6 +26,14 @@ Row = dict[str, object]
 
 class GapError(RuntimeError):
     """Sampler and learner disagree about the probability of what was sampled."""
+
+
+class DivergedRound(RuntimeError):
+    """The third step in a row was not finite. Carries the episodes, so that the batch can be kept."""
+
+    def __init__(self, message: str, episodes: list[Trajectory], credits: list[Row]) -> None:
+        super().__init__(message)
+        self.episodes, self.credits = episodes, credits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +73,11 @@ def train_round(
     ]
     if reference is not None:
         examples = with_reference(examples, reference, config)
-    logs = update(config, learner, examples, progress.step)
+    credits = _credit_rows(episodes, values, raw)
+    try:
+        logs = update(config, learner, examples, progress.step)
+    except DivergedError as error:
+        raise DivergedRound(str(error), episodes, credits) from error
     clock.lap("learn")
 
     progress = _advance(progress, episodes, rows, clock)
@@ -74,9 +86,9 @@ def train_round(
         **gap,
         **logs,
         **_credit_columns(table, values, raw),
-        **clock.columns(progress, rows),
+        **clock.columns(rows),
     }
-    return Round(progress=progress, row=row, episodes=episodes, credits=_credit_rows(episodes, values, raw))
+    return Round(progress=progress, row=row, episodes=episodes, credits=credits)
 
 
 def collect(config: Config, world: World, sampler: TorchSampler, step: int, clock: "_Clock") -> list[Trajectory]:
@@ -102,9 +114,10 @@ def collect(config: Config, world: World, sampler: TorchSampler, step: int, cloc
 
 
 def update(config: Config, learner: Learner, examples: Sequence[PPOExample], step: int) -> Row:
-    """`epochs` passes over the episodes in `minibatches` optimiser steps each; documents of an episode stay together."""
+    """`epochs` passes over the episodes, `minibatches` optimiser steps each; documents of an episode stay together."""
     t = config.train
     learner.optimizer.set_scale(schedule(step, t.steps, warmup=t.optim.warmup, floor=t.optim.floor))
+    skipped = learner.skipped
     episodes = sorted({one.example.document.episode for one in examples})
     parts: list[dict[str, float]] = []
     for epoch in range(t.epochs):
@@ -118,7 +131,7 @@ def update(config: Config, learner: Learner, examples: Sequence[PPOExample], ste
     logs: Row = {
         f"learn/{name}": float(np.mean([part[name] for part in parts if name in part])) for name in sorted(names)
     }
-    logs["learn/skipped"] = learner.skipped
+    logs["learn/skipped"] = learner.skipped - skipped
     logs["learn/lr"] = t.optim.lr * schedule(step, t.steps, warmup=t.optim.warmup, floor=t.optim.floor)
     return logs
 
@@ -147,7 +160,7 @@ def logprob_gap(rows: Sequence[Document], scores: Sequence[Scores], limit: float
     return {"learn/logprob_gap_mean": mean, "learn/logprob_gap_max": worst}
 
 
-def _credit_columns(table: Table, values: Values, raw) -> Row:  # type: ignore[no-untyped-def]
+def _credit_columns(table: Table, values: Values, raw: Streams) -> Row:
     """Size of each level's advantages before normalisation, and how well each head explains its targets."""
     boundary = table.switches_BT & table.mask_BT
     later = table.mask_BT.copy()
@@ -165,7 +178,7 @@ def _credit_columns(table: Table, values: Values, raw) -> Row:  # type: ignore[n
     return columns
 
 
-def _credit_rows(episodes: Sequence[Trajectory], values: Values, raw) -> list[Row]:  # type: ignore[no-untyped-def]
+def _credit_rows(episodes: Sequence[Trajectory], values: Values, raw: Streams) -> list[Row]:
     """Advantages and values of each episode, turn by turn, as the report shows them (environment units, unscaled)."""
     tables = {"switch": raw.switch_BT, "subgoal": raw.subgoal_BT, "action": raw.action_BT}
     tables |= {"U": values.U_BT, "V_high": values.V_high_BT, "V_low": values.V_low_BT}
@@ -203,7 +216,7 @@ class _Clock:
         self.spent[name] = now - self._last
         self._last = now
 
-    def columns(self, progress: Progress, rows: Sequence[Document]) -> Row:
+    def columns(self, rows: Sequence[Document]) -> Row:
         tokens = sum(len(row) for row in rows)
         columns: Row = {f"time/{name}_s": spent for name, spent in self.spent.items()}
         columns["speed/sampled_tokens_s"] = self.sampled / self.spent["rollout"]
@@ -211,5 +224,4 @@ class _Clock:
         columns["speed/turns_s"] = (
             sum(len(set(row.turn_L[row.turn_L >= 0].tolist())) for row in rows) / self.spent["rollout"]
         )
-        del progress
         return columns
