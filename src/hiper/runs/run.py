@@ -91,7 +91,7 @@ class Run:
                 done = train_round(self.config, self.world, sampler, learner, progress, reference)
             except DivergedRound as diverged:
                 name = f"diverged-{progress.step + 1:06d}"
-                self.folder.save_trajectories(name, diverged.episodes, diverged.credits)
+                self.folder.save_trajectories(name, diverged.episodes, diverged.credit_rows)
                 raise
             progress = done.progress
             self._log(progress, done.row, t.steps)
@@ -157,7 +157,7 @@ class Run:
         if every and (done.progress.step % every == 0 or done.progress.step == 1):
             count = self.config.trajectories
             name = f"step-{done.progress.step:06d}"
-            self.folder.save_trajectories(name, done.episodes[:count], done.credits[:count])
+            self.folder.save_trajectories(name, done.episodes[:count], done.credit_rows[:count])
 
     def _evaluate(self, policy: Policy, stage: str, step: int, *, final: bool) -> None:
         e = self.config.eval

@@ -31,9 +31,9 @@ class GapError(RuntimeError):
 class DivergedRound(RuntimeError):
     """The third step in a row was not finite. Carries the episodes, so that the batch can be kept."""
 
-    def __init__(self, message: str, episodes: list[Trajectory], credits: list[Row]) -> None:
+    def __init__(self, message: str, episodes: list[Trajectory], credit_rows: list[Row]) -> None:
         super().__init__(message)
-        self.episodes, self.credits = episodes, credits
+        self.episodes, self.credit_rows = episodes, credit_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Round:
     progress: Progress
     row: Row
     episodes: list[Trajectory]
-    credits: list[Row]
+    credit_rows: list[Row]
 
 
 def train_round(
@@ -73,11 +73,11 @@ def train_round(
     ]
     if reference is not None:
         examples = with_reference(examples, reference, config)
-    credits = _credit_rows(episodes, values, raw)
+    credit_rows = _credit_rows(episodes, values, raw)
     try:
         logs = update(config, learner, examples, progress.step)
     except DivergedError as error:
-        raise DivergedRound(str(error), episodes, credits) from error
+        raise DivergedRound(str(error), episodes, credit_rows) from error
     clock.lap("learn")
 
     progress = _advance(progress, episodes, rows, clock)
@@ -88,7 +88,7 @@ def train_round(
         **_credit_columns(table, values, raw),
         **clock.columns(rows),
     }
-    return Round(progress=progress, row=row, episodes=episodes, credits=credits)
+    return Round(progress=progress, row=row, episodes=episodes, credit_rows=credit_rows)
 
 
 def collect(config: Config, world: World, sampler: TorchSampler, step: int, clock: "_Clock") -> list[Trajectory]:
