@@ -70,9 +70,7 @@ class _Builder:
     def add_reply(self, turn: Turn) -> None:
         start = len(self.ids)
         if start == 0:
-            raise BatchError(
-                f"turn {turn.index} has an empty context: there is no token to read its value at"
-            )
+            raise BatchError(f"turn {turn.index} has an empty context: there is no token to read its value at")
         kinds = [NONE] * len(turn.reply_ids)
         self.points.append((start - 1, U, turn.index))
         for kind, span in turn.spans.items():
@@ -115,9 +113,7 @@ def _documents(episode: int, trajectory: Trajectory) -> list[Document]:
     builders: list[_Builder] = []
     for turn in trajectory.turns:
         if not turn.reply_ids:
-            raise BatchError(
-                f"episode {episode}, turn {turn.index}: no sampled tokens; did a language model play it?"
-            )
+            raise BatchError(f"episode {episode}, turn {turn.index}: no sampled tokens; did a language model play it?")
         if turn.fresh_context or not builders:
             builders.append(_Builder(episode))
         builders[-1].add_context(turn.context_ids)
@@ -140,9 +136,7 @@ class Values:
     U_final_B: Floats
 
 
-def gather_values(
-    trajectories: Sequence[Trajectory], rows: Sequence[Document], points: Sequence[Floats]
-) -> Values:
+def gather_values(trajectories: Sequence[Trajectory], rows: Sequence[Document], points: Sequence[Floats]) -> Values:
     """Arrange the values read at each document's points (one array a document) by episode and turn."""
     longest = max(len(one.turns) for one in trajectories)
     table = np.full((3, len(trajectories), longest + 1), np.nan)

@@ -99,9 +99,10 @@ def _example(row: Document, credit: dict[int, Floats], target: dict[int, Floats]
         chosen = row.kind_L == kind
         advantage_L[chosen] = table[row.episode, row.turn_L[chosen]]
     target_P = np.full(len(row.point_P), np.nan)
+    was_played_P = np.isin(row.point_turn_P, row.turn_L)  # False for the state after the last turn: it has no target
     for head, table in target.items():
-        inside = (row.head_P == head) & (row.point_turn_P < table.shape[1])
-        target_P[inside] = table[row.episode, row.point_turn_P[inside]]
+        chosen = was_played_P & (row.head_P == head)
+        target_P[chosen] = table[row.episode, row.point_turn_P[chosen]]
     return Example(document=row, advantage_L=advantage_L, target_P=target_P)
 
 

@@ -52,5 +52,5 @@ def _backward(policy: Policy, batch: Sequence[Demonstration], whole: float) -> f
     hidden = policy.hidden(ids, position, packing)
     logits = policy.logits(hidden[place - 1])
     loss = (cross_entropy(logits, ids[place], reduction="none") * weight[place]).sum() / whole
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     return float(loss.detach())

@@ -56,9 +56,7 @@ class _Micro:
         self.counts = [len(place) for place in places]
         self.points = [len(row.point_P) for row in rows]
         joined = np.concatenate([o + p for o, p in zip(offset, places, strict=True)])
-        self.token = torch.from_numpy(joined).to(
-            device
-        )  # the trained tokens; scored at the place before each
+        self.token = torch.from_numpy(joined).to(device)  # the trained tokens; scored at the place before each
         point = np.concatenate([o + row.point_P for o, row in zip(offset, rows, strict=True)])
         self.point = torch.from_numpy(point).to(device)
         self.head = torch.from_numpy(np.concatenate([row.head_P for row in rows])).to(device)
@@ -138,9 +136,7 @@ class Learner:
         if self._bad_in_a_row >= 3:
             raise DivergedError("loss or gradient was not finite in three steps in a row")
 
-    def _backward(
-        self, examples: Sequence[PPOExample], batch: TokenBatch, *, train_policy: bool
-    ) -> dict[str, float]:
+    def _backward(self, examples: Sequence[PPOExample], batch: TokenBatch, *, train_policy: bool) -> dict[str, float]:
         policy, s = self.policy, self.settings
         micro = _Micro(policy, [one.example.document for one in examples])
         hidden = policy.hidden(micro.ids, micro.position, micro.packing)
@@ -150,7 +146,7 @@ class Learner:
         if train_policy:
             part, more = self._policy_part(examples, micro, hidden, batch)
             loss, logs = loss + part, {**logs, **more}
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return {name: float(value) for name, value in logs.items()}
 
     def _value_part(
@@ -172,9 +168,7 @@ class Learner:
         s = self.settings
         trained = [one.example.document.kind_L != 0 for one in examples]
         advantage = _stack([o.example.advantage_L[t] for o, t in zip(examples, trained, strict=True)], hidden)
-        old = _stack(
-            [o.example.document.logprob_L[t] for o, t in zip(examples, trained, strict=True)], hidden
-        )
+        old = _stack([o.example.document.logprob_L[t] for o, t in zip(examples, trained, strict=True)], hidden)
         logprob, logits = micro.logprobs(self.policy, hidden, self.temperature)
         count = max(batch.tokens, 1)
         surrogate = policy_loss(logprob, old, advantage, s).sum() / count
@@ -182,9 +176,7 @@ class Learner:
         loss = surrogate - s.entropy_coef * spread
         logs = {"policy_loss": surrogate.detach(), "entropy": spread.detach()}
         if s.kl_coef:
-            known = [
-                o.reference_L[t] for o, t in zip(examples, trained, strict=True) if o.reference_L is not None
-            ]
+            known = [o.reference_L[t] for o, t in zip(examples, trained, strict=True) if o.reference_L is not None]
             divergence = kl_to_reference(logprob, _stack(known, hidden)).sum() / count
             loss = loss + s.kl_coef * divergence
             logs["kl_reference"] = divergence.detach()
@@ -195,4 +187,4 @@ class Learner:
 
 
 def _stack(arrays: Sequence[Floats], like: Tensor) -> Tensor:
-    return torch.from_numpy(np.concatenate(arrays)).to(like.device, torch.float32)
+    return torch.from_numpy(np.concatenate(arrays)).to(like.device, torch.promote_types(like.dtype, torch.float32))

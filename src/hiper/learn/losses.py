@@ -1,7 +1,7 @@
 """Losses. They execute the streams of a `TokenBatch`; which estimator made the numbers is not known here.
 
-Shapes: M trained tokens, P value points, V vocabulary. All losses are *sums* over the given items divided by the
-denominators of the whole batch, so micro-batches add up to the same number.
+Shapes: M trained tokens, P value points, V vocabulary. Each returns one number an item; the learner adds them up and
+divides by the denominators of the whole batch, so micro-batches add up to the same number.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PPOSettings:
-    """`clip`: ratio range 1 +- clip. `dual_clip`: bound c > 1 on ratio * |A| for A < 0 (0 = off). `value_clip`: how far a
-    value may move from the one that made the targets, environment units (0 = off). Coefficients weigh the parts."""
+    """Of the PPO loss; the coefficients weigh its parts.
+
+    `clip`: ratio range 1 +- clip. `dual_clip`: bound c > 1 on the ratio where the advantage is negative (0 = off).
+    `value_clip`: how far a value may move from the one that made the targets, environment units (0 = off).
+    """
 
     clip: float = 0.2
     dual_clip: float = 0.0
@@ -37,7 +40,7 @@ def policy_loss(logprob_M: Tensor, old_logprob_M: Tensor, advantage_M: Tensor, s
 
 
 def value_loss(value_P: Tensor, old_value_P: Tensor, target_P: Tensor, s: PPOSettings) -> Tensor:
-    """Half squared error of each value point; with `value_clip`, the worse of moving freely and moving at most so far."""
+    """Half squared error of each value point; with `value_clip`, the worse of moving freely and at most so far. (P,)"""
     error = (value_P - target_P) ** 2
     if s.value_clip:
         near = old_value_P + (value_P - old_value_P).clamp(-s.value_clip, s.value_clip)

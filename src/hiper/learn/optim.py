@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hiper.models import Policy
 
@@ -31,9 +31,9 @@ class Optimizer:
     def __init__(self, policy: Policy, settings: OptimSettings) -> None:
         self.settings = settings
         named = [(name, p) for name, p in policy.lm.named_parameters() if p.requires_grad]
-        is_matrix = {
-            name for name, p in named if p.ndim == 2 and "embed" not in name and "lm_head" not in name
-        }
+        tables = {id(m.weight) for m in policy.lm.modules() if isinstance(m, nn.Embedding)}
+        tables.add(id(policy.lm.get_output_embeddings().weight))
+        is_matrix = {name for name, p in named if p.ndim == 2 and id(p) not in tables}
         self.parameters = [p for _, p in named] + list(policy.heads.parameters())
         heads = {"params": list(policy.heads.parameters()), "lr": settings.value_lr}
         betas = (settings.beta1, settings.beta2)
@@ -41,9 +41,7 @@ class Optimizer:
         if settings.kind == "muon":
             rest = {"params": [p for name, p in named if name not in is_matrix], "lr": settings.lr}
             matrices = [p for name, p in named if name in is_matrix]
-            muon = torch.optim.Muon(
-                matrices, lr=settings.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
-            )
+            muon = torch.optim.Muon(matrices, lr=settings.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
             self.parts = [muon, torch.optim.AdamW([rest, heads], betas=betas, weight_decay=decay)]
         elif settings.kind == "adamw":
             whole = {"params": [p for _, p in named], "lr": settings.lr}

@@ -10,13 +10,17 @@ the cache of its slot). Shapes: N tokens, H query heads, G key/value heads, D he
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 from transformers import AttentionInterface
 
+from hiper.models.tokens import ModelError
+
 ATTENTION = "hiper_packed"
+VARIANTS = ("softcap", "s_aux", "position_bias")  # what some architectures ask of attention beyond the plain kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,17 @@ class Documents:
 
     starts: tuple[int, ...]
 
+    @property
+    def length(self) -> int:
+        """Tokens of the longest document."""
+        return max((stop - start for start, stop in pairwise(self.starts)), default=0)
+
     def attend(self, q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, scale: float, layer: int) -> Tensor:
         """Causal attention within each document; returns (H, N, D)."""
         if q_HND.is_cuda:
             return self._padded(q_HND, k_GND, v_GND, scale)
         # On the CPU a loop over documents beats both padding and a block-diagonal mask (benchmarks/packing.py).
-        sizes = [stop - start for start, stop in zip(self.starts, self.starts[1:], strict=False)]
+        sizes = [stop - start for start, stop in pairwise(self.starts)]
         parts = zip(*(x[None].split(sizes, dim=2) for x in (q_HND, k_GND, v_GND)), strict=True)
         return torch.cat([_causal(q, k, v, scale)[0] for q, k, v in parts], dim=1)
 
@@ -40,9 +49,7 @@ class Documents:
         longest = int(lengths.max())
         place = torch.arange(longest, device=q_HND.device)
         is_real = place < lengths[:, None]
-        index = (torch.tensor(self.starts[:-1], device=q_HND.device)[:, None] + place).clamp(
-            max=self.starts[-1] - 1
-        )
+        index = (torch.tensor(self.starts[:-1], device=q_HND.device)[:, None] + place).clamp(max=self.starts[-1] - 1)
         q, k, v = (x[:, index].transpose(0, 1) for x in (q_HND, k_GND, v_GND))
         out_BHLD = _causal(q, k, v, scale)
         return out_BHLD.transpose(0, 1)[:, is_real]
@@ -74,9 +81,8 @@ class SlotCache:
 
     def write(self, layer: int, slot_N: Tensor, place_N: Tensor, k_GND: Tensor, v_GND: Tensor) -> None:
         if layer == len(self.keys):
-            heads, _, size = k_GND.shape
-            for store in (self.keys, self.values):
-                shape = (self.slots, heads, self.places, size)
+            for store, new in ((self.keys, k_GND), (self.values, v_GND)):
+                shape = (self.slots, new.shape[0], self.places, new.shape[2])
                 store.append(torch.zeros(shape, dtype=self.dtype, device=self.device))
         self.keys[layer][slot_N, :, place_N] = k_GND.transpose(0, 1)
         self.values[layer][slot_N, :, place_N] = v_GND.transpose(0, 1)
@@ -107,7 +113,7 @@ class Slots:
     def attend(self, q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, scale: float, layer: int) -> Tensor:
         """Each token attends to its slot's places up to its own; returns (H, N, D)."""
         self.cache.write(layer, self.slot_N, self.place_N, k_GND, v_GND)
-        out = torch.empty_like(q_HND)
+        out = q_HND.new_empty(*q_HND.shape[:2], v_GND.shape[2])
         if self.singles:
             out[:, : self.singles] = self._singles(q_HND[:, : self.singles], scale, layer)
         if self.chunks:
@@ -158,7 +164,7 @@ def _one_query(q_SHD: Tensor, k_SGCD: Tensor, v_SGCD: Tensor, last_S: Tensor, sc
     score = torch.matmul(q * scale, k_SGCD.transpose(2, 3))
     hidden = torch.arange(length, device=q.device) > last_S[:, None]
     score = score.masked_fill(hidden[:, None, None], float("-inf"))
-    return torch.matmul(score.softmax(-1), v_SGCD).view(slots, heads, size)
+    return torch.matmul(score.softmax(-1), v_SGCD).view(slots, heads, v_SGCD.shape[3])
 
 
 Packing = Documents | Slots
@@ -172,12 +178,19 @@ def packed_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     packing: Packing | None = None,
-    **_: object,
+    **more: object,
 ) -> tuple[Tensor, None]:
     """transformers' attention signature: query (1, H, N, D), key and value (1, G, N, D) -> (1, N, H, D)."""
     if packing is None:
-        raise RuntimeError(
-            "packed attention was called without a packing; call the model through hiper's Policy"
+        raise RuntimeError("packed attention was called without a packing; call the model through hiper's Policy")
+    for variant in VARIANTS:
+        if more.get(variant) is not None:
+            raise ModelError(f"this architecture's attention uses {variant}, which packed rows do not support")
+    window = more.get("sliding_window")
+    if isinstance(window, int) and packing.length > window:
+        raise ModelError(
+            f"this model attends to the last {window} tokens only, which packed rows do not support beyond that "
+            f"length; a context has {packing.length}"
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out_HND = packing.attend(query[0], key[0], value[0], scale, int(module.layer_idx))  # type: ignore[arg-type]

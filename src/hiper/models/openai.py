@@ -50,9 +50,7 @@ class OpenAISampler:
         talk = [] if request.prompt.fresh else self._talk[request.slot]
         talk.append({"role": "user", "content": request.prompt.text})
         self._talk[request.slot] = talk
-        future = self._pool.submit(
-            self._ask, request.slot, list(talk), request.stop, request.seed + request.turn
-        )
+        future = self._pool.submit(self._ask, request.slot, list(talk), request.stop, request.seed + request.turn)
         self._pending[future] = request.slot
 
     def poll(self) -> list[Sample]:
@@ -115,13 +113,14 @@ class OpenAISampler:
                 with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:
                     return json.load(answer)
             except urllib.error.HTTPError as error:
-                said = error.read(300).decode(errors="replace")
+                with error:
+                    said = error.read(300).decode(errors="replace")
                 if error.code not in RETRY_CODES or pause is None:
                     raise ServerError(f"{self._url}: HTTP {error.code}: {said}") from error
+            except json.JSONDecodeError as error:
+                raise ServerError(f"{self._url}: the answer is not JSON ({error})") from error
             except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
                 if pause is None:
-                    raise ServerError(
-                        f"{self._url}: cannot be reached ({error}); is the server running?"
-                    ) from error
+                    raise ServerError(f"{self._url}: cannot be reached ({error}); is the server running?") from error
             time.sleep(pause or 0.0)
         raise AssertionError("unreachable")

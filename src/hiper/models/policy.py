@@ -4,6 +4,8 @@ Shapes: N packed tokens, M chosen positions, V vocabulary, E width of the trunk.
 """
 
 import json
+import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 from hiper.models.attention import ATTENTION, Documents, Packing
-from hiper.models.tokens import ModelError, Tokenizer
+from hiper.models.tokens import ModelError, Tokenizer, first_line
 
 logging.disable_progress_bar()  # its own bars for every load and save would drown ours
 HEADS = ("U", "V_high", "V_low")
@@ -32,29 +34,35 @@ class ValueHeads(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(HEADS)))
 
     def forward(self, hidden_ME: Tensor, head_M: Tensor) -> Tensor:
-        """Value at each position by the head that is asked for (index into HEADS); returns (M,) float32."""
-        inner_MHE = torch.tanh(self.hidden(hidden_ME)).unflatten(-1, (len(HEADS), -1))
+        """Value at each position by the head that is asked for (index into HEADS), in the heads' precision. (M,)"""
+        inner_MHE: Tensor = torch.tanh(self.hidden(hidden_ME.to(self.out.dtype))).unflatten(-1, (len(HEADS), -1))
         chosen = inner_MHE[torch.arange(len(head_M), device=head_M.device), head_M]
-        return ((chosen * self.out[head_M]).sum(-1) + self.bias[head_M]).float()
+        return (chosen * self.out[head_M]).sum(-1) + self.bias[head_M]
 
 
 class Policy(nn.Module):
-    """Replies, scores its own tokens and estimates values. One trunk serves all three."""
+    """Replies, scores its own tokens and estimates values. One trunk serves all three.
+
+    The heads stay in float32 whatever the trunk's precision. There is no dropout: sampler and learner must agree.
+    """
 
     def __init__(self, lm: PreTrainedModel, tokenizer: Tokenizer) -> None:
         super().__init__()
-        self.lm = lm
+        self.lm = lm.eval()
         self.tokenizer = tokenizer
         self.heads = ValueHeads(lm.config.get_text_config().hidden_size)
 
     @property
     def device(self) -> torch.device:
-        return self.lm.device
+        return cast(torch.device, self.lm.device)
 
     @property
     def max_length(self) -> int:
-        """Longest context that the model can hold, tokens."""
-        return int(self.lm.config.get_text_config().max_position_embeddings)
+        """Longest context that the model can hold, tokens: no longer than its attention's window, if it has one."""
+        config = self.lm.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
+        return int(min(config.max_position_embeddings, window if window and slides else sys.maxsize))
 
     def hidden(self, ids_N: Tensor, position_N: Tensor, packing: Packing) -> Tensor:
         """Trunk states (N, E) of packed tokens."""
@@ -63,11 +71,12 @@ class Policy(nn.Module):
         return cast(Tensor, out.last_hidden_state[0])
 
     def logits(self, hidden_ME: Tensor) -> Tensor:
-        """Scores (M, V), float32, of the token that follows each position.
+        """Scores (M, V), float32 or finer, of the token that follows each position.
 
         V is the tokenizer's size: embeddings are often padded beyond it, and a padding entry must never be sampled.
         """
-        return cast(Tensor, self.lm.get_output_embeddings()(hidden_ME))[..., : len(self.tokenizer)].float()
+        scores = cast(Tensor, self.lm.get_output_embeddings()(hidden_ME))[..., : len(self.tokenizer)]
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
     def values(self, hidden_ME: Tensor, head_M: Tensor) -> Tensor:
         """Values (M,), environment units."""
@@ -87,21 +96,22 @@ class Policy(nn.Module):
             raise ModelError(f"{folder}: no such model folder")
         tokenizer = Tokenizer.load(folder)
         try:
-            lm = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=getattr(torch, dtype), attn_implementation=ATTENTION
+            lm, info = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=getattr(torch, dtype), attn_implementation=ATTENTION, output_loading_info=True
             )
-        except (OSError, ValueError, SafetensorError) as error:
-            raise ModelError(
-                f"{folder}: no causal language model could be loaded ({str(error).splitlines()[0]})"
-            ) from error
-        if len(tokenizer) > lm.get_input_embeddings().num_embeddings:
-            raise ModelError(
-                f"{folder}: the tokenizer has {len(tokenizer)} entries, more than the model's embedding"
-            )
-        policy = cls(lm, tokenizer).to(device)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise ModelError(f"{folder}: no causal language model could be loaded ({first_line(error)})") from error
+        if info["missing_keys"]:  # transformers would go on with random numbers in their place
+            raise ModelError(f"{folder}: the weights lack {', '.join(sorted(info['missing_keys'])[:3])}")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            policy = cls._of(lm, tokenizer, str(folder), device=device)
         heads = Path(folder) / HEADS_FILE
         if heads.is_file():
-            policy.heads.load_state_dict(load_file(heads, device=device))
+            try:
+                policy.heads.load_state_dict(load_file(heads, device=device))
+            except (OSError, RuntimeError, SafetensorError) as error:
+                raise ModelError(f"{heads}: no value heads for this model ({first_line(error)})") from error
         return policy
 
     @classmethod
@@ -111,9 +121,43 @@ class Policy(nn.Module):
         settings = {k: v for k, v in config.items() if k != "model_type"}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            built = AutoConfig.for_model(kind, **settings)
-            lm = AutoModelForCausalLM.from_config(built, attn_implementation=ATTENTION)
-            return cls(lm, tokenizer)
+            try:
+                built = AutoConfig.for_model(kind, **settings)
+                lm = AutoModelForCausalLM.from_config(built, attn_implementation=ATTENTION)
+            except (ValueError, KeyError) as error:
+                raise ModelError(f"model_type {kind!r}: cannot be built ({first_line(error)})") from error
+            return cls._of(lm, tokenizer, f"model_type {kind!r}", device="cpu")
+
+    @classmethod
+    def _of(cls, lm: PreTrainedModel, tokenizer: Tokenizer, name: str, *, device: str) -> "Policy":
+        """With fresh value heads. Refuses models that cannot be used."""
+        rows = cast(nn.Embedding, lm.get_input_embeddings()).weight.shape[0]
+        if len(tokenizer) > rows:
+            raise ModelError(f"{name}: the tokenizer has {len(tokenizer)} entries, the model's embedding only {rows}")
+        policy = cls(lm, tokenizer).to(device)
+        if not _is_packable(policy):
+            raise ModelError(
+                f"{name}: {lm.config.model_type} models cannot be used; packed rows need plain causal attention "
+                "(transformers' attention interface) and scores that come straight from the output embedding"
+            )
+        return policy
+
+
+@torch.no_grad()
+def _is_packable(policy: Policy) -> bool:
+    """Whether two short documents packed give what the model itself, with its own attention, gives for each alone."""
+    lm = policy.lm
+    if not lm._supports_attention_backend:
+        return False
+    documents = [tuple(i % len(policy.tokenizer) for i in range(first, first + 8)) for first in (1, 5)]
+    ids, position, packing = pack(documents, policy.device)
+    ours = policy.logits(policy.hidden(ids, position, packing))
+    lm.set_attn_implementation("eager")
+    alone = [lm(input_ids=ids[a:b][None], use_cache=False).logits[0] for a, b in pairwise(packing.starts)]
+    lm.set_attn_implementation(ATTENTION)
+    theirs = torch.cat(alone)[:, : len(policy.tokenizer)].to(ours.dtype)
+    tolerance = 1e-3 if lm.dtype in (torch.float32, torch.float64) else 0.1
+    return bool((ours - theirs).abs().max() <= tolerance * theirs.abs().max())
 
 
 def pack(documents: list[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor, Documents]:
@@ -130,6 +174,4 @@ def describe(policy: Policy) -> str:
     """One line: architecture, parameters, vocabulary, context."""
     count = sum(p.numel() for p in policy.lm.parameters())
     kind = json.dumps(policy.lm.config.model_type)
-    return (
-        f"{kind} {count / 1e6:.2f}M parameters, {len(policy.tokenizer)} tokens, context {policy.max_length}"
-    )
+    return f"{kind} {count / 1e6:.2f}M parameters, {len(policy.tokenizer)} tokens, context {policy.max_length}"

@@ -148,9 +148,7 @@ class TorchSampler:
         ends = np.cumsum([count for _, count in plan]) - 1
         ready = [(s, end) for (s, _), end in zip(plan, ends, strict=True) if not self._slots[s].pending]
         if ready:
-            self._sample(
-                [s for s, _ in ready], hidden[torch.tensor([e for _, e in ready], device=hidden.device)]
-            )
+            self._sample([s for s, _ in ready], hidden[torch.tensor([e for _, e in ready], device=hidden.device)])
 
     def _forward(self, plan: Sequence[tuple[int, int]], singles: int) -> Tensor:
         ids: list[int] = []
@@ -171,9 +169,7 @@ class TorchSampler:
         length = max(place) + 1
         self._cache.reserve(length)
         place_N = torch.tensor(place, device=device)
-        packing = Slots(
-            self._cache, torch.tensor(owner, device=device), place_N, singles, tuple(chunks), length
-        )
+        packing = Slots(self._cache, torch.tensor(owner, device=device), place_N, singles, tuple(chunks), length)
         return self.policy.hidden(torch.tensor(ids, device=device), place_N, packing)
 
     def _sample(self, slots: list[int], hidden_ME: Tensor) -> None:
@@ -202,9 +198,7 @@ class TorchSampler:
         slot.pending.append(token)
         piece = self.policy.tokenizer.bytes_of(token)
         slot.text += piece
-        ended = (
-            token == self.policy.tokenizer.eos_id or slot.stop in slot.text[-len(slot.stop) - len(piece) :]
-        )
+        ended = token == self.policy.tokenizer.eos_id or slot.stop in slot.text[-len(slot.stop) - len(piece) :]
         if ended:
             self._finish(index, cut=False)
         elif len(slot.reply) >= slot.room:

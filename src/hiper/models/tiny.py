@@ -68,9 +68,7 @@ def train_tokenizer(texts: Sequence[str], *, size: int = 1024, tags: Iterable[st
         min_frequency=8,
     )
     raw.train_from_iterator(texts, trainer)
-    return Tokenizer(
-        PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=END, pad_token=END, **{OWN_MARK: 1})
-    )
+    return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=END, pad_token=END, **{OWN_MARK: 1}))
 
 
 def _byte_level() -> pre_tokenizers.ByteLevel:

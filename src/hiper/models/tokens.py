@@ -3,13 +3,13 @@
 Replies are recorded as the sampled ids; text is derived from their bytes, never the other way round.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from hiper.records import RecordError
-
 
 OWN_MARK = "hiper_tokenizer"  # in tokenizer_config.json of tokenizers that hiper trained
 
@@ -36,9 +36,11 @@ class Tokenizer:
         try:
             fast = loader.from_pretrained(folder)
         except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"{folder}: no tokenizer could be loaded ({_first_line(error)})") from error
+            raise ModelError(f"{folder}: no tokenizer could be loaded ({first_line(error)})") from error
         if not isinstance(fast, PreTrainedTokenizerFast) or not getattr(fast, "is_fast", False):
             raise ModelError(f"{folder}: needs a fast tokenizer (tokenizer.json)")
+        if len(fast) <= len(fast.all_special_ids):  # transformers makes one up where the folder has none
+            raise ModelError(f"{folder}: has no tokenizer (tokenizer.json)")
         return cls(fast)
 
     def __len__(self) -> int:
@@ -83,19 +85,16 @@ class Tokenizer:
     @cached_property
     def _chat_frame(self) -> tuple[str, str]:
         """What the chat template puts between an assistant's reply and the next user text, and after that text."""
-        turns = [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}]
-        mark = "\x00next\x00"
-        whole = str(
-            self.fast.apply_chat_template(
-                [*turns, {"role": "user", "content": mark}], tokenize=False, add_generation_prompt=True
-            )
+        reply, text = "\x00reply\x00", "\x00text\x00"  # such as no template contains
+        turns = [("user", "A"), ("assistant", reply), ("user", text)]
+        whole = self.fast.apply_chat_template(
+            [{"role": role, "content": content} for role, content in turns], tokenize=False, add_generation_prompt=True
         )
-        middle = whole[whole.rindex("B") + 1 :] if whole.rindex("B") < whole.index(mark) else whole
-        before, after = middle.split(mark)
+        before, after = str(whole).split(reply)[1].split(text)
         return before, after
 
 
-def _token_decoder(fast: PreTrainedTokenizerFast):  # type: ignore[no-untyped-def]
+def _token_decoder(fast: PreTrainedTokenizerFast) -> Callable[[str], bytes]:
     """A function from a vocabulary entry to its bytes, by the kind of tokenizer."""
     decoder = fast.backend_tokenizer.decoder
     kind = repr(decoder)
@@ -124,5 +123,5 @@ def _byte_level_alphabet() -> dict[str, int]:
     return table
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

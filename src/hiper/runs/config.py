@@ -156,7 +156,7 @@ class TrainConfig(Section):
     """How far a value may move in a step before its loss is clipped; 0: off."""
     value_coef: NonNegative = 0.5
     """Weight of the value loss."""
-    value_trunk_grad: NonNegative = 1.0
+    value_trunk_grad: NonNegative = 0.5
     """How much of the value loss's gradient reaches the trunk; 0: heads only."""
     entropy_coef: NonNegative = 0.0
     """Weight of the entropy bonus."""

@@ -16,7 +16,7 @@ from hiper.models import Policy, TorchSampler
 from hiper.records import Trajectory
 from hiper.rollout import Limits, play, summary
 from hiper.runs.checkpoint import Progress
-from hiper.runs.config import Config
+from hiper.runs.config import Config, TrainConfig
 from hiper.runs.estimate import Table, estimate, explained_variance, table_of
 from hiper.runs.setup import build_interface, build_layout
 from hiper.runs.world import World, derive_seed
@@ -116,7 +116,8 @@ def collect(config: Config, world: World, sampler: TorchSampler, step: int, cloc
 def update(config: Config, learner: Learner, examples: Sequence[PPOExample], step: int) -> Row:
     """`epochs` passes over the episodes, `minibatches` optimiser steps each; documents of an episode stay together."""
     t = config.train
-    learner.optimizer.set_scale(schedule(step, t.steps, warmup=t.optim.warmup, floor=t.optim.floor))
+    scale = _scale(t, step)
+    learner.optimizer.set_scale(scale)
     skipped = learner.skipped
     episodes = sorted({one.example.document.episode for one in examples})
     parts: list[dict[str, float]] = []
@@ -132,8 +133,16 @@ def update(config: Config, learner: Learner, examples: Sequence[PPOExample], ste
         f"learn/{name}": float(np.mean([part[name] for part in parts if name in part])) for name in sorted(names)
     }
     logs["learn/skipped"] = learner.skipped - skipped
-    logs["learn/lr"] = t.optim.lr * schedule(step, t.steps, warmup=t.optim.warmup, floor=t.optim.floor)
+    logs["learn/lr"] = t.optim.lr * scale
     return logs
+
+
+def _scale(t: TrainConfig, step: int) -> float:
+    """The schedule. Its warm-up begins with the policy's first step: Adam's first updates are the roughest."""
+    if step < t.critic_warmup:
+        return 1.0
+    total = t.steps - t.critic_warmup
+    return schedule(step - t.critic_warmup, total, warmup=t.optim.warmup, floor=t.optim.floor)
 
 
 def with_reference(examples: Sequence[PPOExample], reference: Policy, config: Config) -> list[PPOExample]:

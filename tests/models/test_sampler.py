@@ -1,0 +1,264 @@
+"""The built-in sampler against a slow twin that keeps no cache, and its contract: stops, cuts, overflow, slots."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hiper.models import Policy, TorchSampler
+from hiper.records import Prompt, Sample
+from tests.models.episodes import Episode, Twin, play, recomputed, request, same, say, transcript, window
+from tests.models.small import CONFIGS, TEXTS, tiny, tokenizer
+
+HEADER = "You carry out a task, one action a reply. Find a mug 2 and put it in the drawer 3.\n"  # over 16 tokens
+LONG = "".join(TEXTS[:5])
+MAX_REPLY = 7
+
+EPISODES = [
+    transcript(3, "a", "\nYou see a pen 3.\n", "b"),
+    transcript(4, LONG, "\nx\n", LONG),
+    window(5, HEADER + "desk 1", HEADER + "desk 1, drawer 3", HEADER + "pen"),
+    window(6, HEADER + "desk 1 and a book 1", HEADER + LONG, "no header at all"),
+    transcript(7, HEADER, "go to desk 1"),
+    Episode(
+        seed=8,
+        prompts=(Prompt(text=HEADER, fresh=True), Prompt(text="pen", fresh=False), Prompt(text=HEADER, fresh=True)),
+    ),
+    transcript(2**63 + 5, "seeds may be large", "e"),
+    window(5, HEADER + "desk 1"),  # the first prompt of an earlier one again, same seed
+]
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def wanted(policy: Policy) -> list[list[Sample]]:
+    twin = Twin(policy, max_reply=MAX_REPLY)
+    return [twin.play(episode) for episode in EPISODES]
+
+
+def all_same(said: Sequence[Sequence[Sample]], wanted: Sequence[Sequence[Sample]]) -> bool:
+    return all(same(a, b) for a, b in zip(said, wanted, strict=True))
+
+
+def test_episodes_are_not_trivial(wanted: list[list[Sample]]) -> None:
+    """The twin's own replies: long, varied, and the same where seed, turn and prompt are the same."""
+    replies = [sample.reply_ids for said in wanted for sample in said]
+    assert len(set(replies)) == len(replies) - 1  # the last episode repeats a turn of the third
+    assert len({token for reply in replies for token in reply}) > 40
+
+
+@pytest.mark.parametrize("capacity", [1, 3, 8, 20])
+def test_replies_are_the_twins(policy: Policy, wanted: list[list[Sample]], capacity: int) -> None:
+    """Rows join and leave all the time; with 20 slots most stay idle, with one nothing is ever batched."""
+    sampler = TorchSampler(policy, capacity=capacity, max_reply=MAX_REPLY)
+    assert all_same(play(sampler, EPISODES), wanted)
+    assert sampler.sampled_tokens == sum(len(sample.reply_ids) for said in wanted for sample in said)
+
+
+@settings(max_examples=8)
+@given(
+    capacity=st.integers(1, 9),
+    prefill=st.integers(1, 150),
+    order=st.permutations(range(len(EPISODES))),
+)
+def test_replies_do_not_depend_on_company(
+    policy: Policy, wanted: list[list[Sample]], capacity: int, prefill: int, order: list[int]
+) -> None:
+    """Any capacity, order of submission, and size of the pieces in which long prompts are read."""
+    sampler = TorchSampler(policy, capacity=capacity, max_reply=MAX_REPLY, prefill=prefill)
+    assert all_same(play(sampler, EPISODES, order), wanted)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_log_probabilities_are_those_of_the_packed_forward_pass(kind: str) -> None:
+    policy = tiny(kind)
+    said = play(TorchSampler(policy, capacity=3, max_reply=6, prefill=9), EPISODES)
+    for episode, samples in zip(EPISODES, said, strict=True):
+        for sample, logprobs in zip(samples, recomputed(policy, episode, samples), strict=True):
+            np.testing.assert_allclose(sample.reply_logprobs, logprobs, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.6, 1.7])
+def test_temperature(policy: Policy, temperature: float) -> None:
+    sampler = TorchSampler(policy, capacity=4, max_reply=5, temperature=temperature)
+    twin = Twin(policy, max_reply=5, temperature=temperature)
+    assert all_same(play(sampler, EPISODES[:4]), [twin.play(episode) for episode in EPISODES[:4]])
+
+
+def test_greedy(policy: Policy) -> None:
+    """Temperature 0 takes the likeliest token; its log-probability is that of temperature 1. Seeds do not matter."""
+    sampler = TorchSampler(policy, capacity=4, max_reply=5, temperature=0.0)
+    twin = Twin(policy, max_reply=5, temperature=0.0)
+    said = play(sampler, EPISODES)
+    assert all_same(said[:4], [twin.play(episode) for episode in EPISODES[:4]])
+    again = transcript(99, *(prompt.text for prompt in EPISODES[1].prompts))
+    assert same(play(sampler, [again])[0], said[1])
+
+
+def test_fresh_prompts_are_read_from_where_they_differ(policy: Policy) -> None:
+    """The window layout: what a slot has read already of the new prompt is not read again."""
+    sampler = TorchSampler(policy, capacity=2, max_reply=4)
+    first, second = window(1, HEADER + "desk 1"), window(1, HEADER + "pen 3")
+    ids = [sampler.context_ids(episode.prompts[0]) for episode in (first, second)]
+    shared = next(n for n, (a, b) in enumerate(zip(*ids, strict=False)) if a != b)
+    assert shared >= 16
+    reply = say(sampler, first)
+    # Of n sampled tokens n - 1 are read, to sample the next; the last only when a later prompt comes after it.
+    assert sampler.read_tokens == len(ids[0]) + len(reply.reply_ids) - 1
+    sampler.read_tokens = 0
+    reply = say(sampler, second, turn=1)
+    assert sampler.read_tokens == len(ids[1]) - shared + len(reply.reply_ids) - 1
+    # Another slot: the prefix is copied from the one that has it, also when that one is closed. A prompt that is
+    # there as a whole is read from its last token on, for something must be read to sample after it.
+    sampler.close(0)
+    sampler.read_tokens = 0
+    reply = say(sampler, second, slot=1)
+    assert sampler.read_tokens == 1 + len(reply.reply_ids) - 1
+    assert same([reply], Twin(policy, max_reply=4).play(second))
+
+
+def test_an_appended_prompt_is_read_once(policy: Policy) -> None:
+    sampler = TorchSampler(policy, capacity=1, max_reply=4)
+    episode = transcript(1, LONG, "go", "on")
+    (said,) = play(sampler, [episode])
+    total = sum(len(sample.context_ids) + len(sample.reply_ids) for sample in said)
+    assert sampler.read_tokens == total - 1  # nothing comes after the very last token
+
+
+def test_weights_that_changed_need_a_reset(policy: Policy) -> None:
+    changed = tiny(seed=1)
+    sampler = TorchSampler(changed, capacity=3, max_reply=MAX_REPLY)
+    play(sampler, EPISODES)
+    changed.load_state_dict(policy.state_dict())
+    sampler.reset()
+    twin = Twin(policy, max_reply=MAX_REPLY)
+    assert all_same(play(sampler, EPISODES[:3]), [twin.play(episode) for episode in EPISODES[:3]])
+
+
+def test_a_reset_forgets_what_was_going_on(policy: Policy) -> None:
+    sampler = TorchSampler(policy, capacity=2)
+    sampler.submit(request(0, EPISODES[0], 0))
+    sampler.reset()
+    assert sampler.poll() == []
+
+
+def test_the_stop_text_may_be_spread_over_tokens(policy: Policy) -> None:
+    sampler = TorchSampler(policy, max_reply=12, temperature=0.0)
+    free = say(sampler, transcript(0, "a"))
+    pieces = free.reply_bytes
+    assert free.cut
+    for first in range(4, 8):  # from the last byte of a token to the first byte of the next but one
+        stop = pieces[first][-1:] + pieces[first + 1] + pieces[first + 2][:1]
+        where = b"".join(pieces).find(stop) + len(stop)
+        count = int(np.searchsorted(np.cumsum([len(piece) for piece in pieces]), where)) + 1
+        reply = say(sampler, transcript(0, "a", stop=stop.decode()))
+        assert reply.reply_ids == free.reply_ids[:count]
+        assert reply.reply_logprobs == pytest.approx(free.reply_logprobs[:count], abs=2e-5)
+        assert not reply.cut
+        assert not reply.overflow
+        assert stop.decode() in reply.text
+
+
+def test_the_stop_text_of_an_earlier_reply_does_not_count(policy: Policy) -> None:
+    sampler = TorchSampler(policy, max_reply=6, temperature=0.0)
+    free = say(sampler, transcript(0, "a"))
+    stop = free.reply_bytes[2].decode()
+    said = play(sampler, [transcript(0, "a", "b", stop=stop)])[0]
+    wanted = Twin(policy, max_reply=6, temperature=0.0).play(transcript(0, "a", "b", stop=stop))
+    assert same(said, wanted)
+
+
+def test_an_end_token_ends_the_reply_and_has_no_bytes(policy: Policy) -> None:
+    end = tokenizer().eos_id
+    sampler = TorchSampler(policy, capacity=128, max_reply=20)
+    said = [reply for (reply,) in play(sampler, [transcript(seed, "a") for seed in range(128)])]
+    ended = [reply for reply in said if end in reply.reply_ids]
+    assert len(ended) >= 3
+    for reply in ended:
+        assert reply.reply_ids.index(end) == len(reply.reply_ids) - 1
+        assert reply.reply_bytes[-1] == b""
+        assert not reply.cut
+        assert "<|end|>" not in reply.text
+    assert all(reply.cut and len(reply.reply_ids) == 20 for reply in said if reply not in ended)
+
+
+def test_the_bytes_of_a_reply_are_its_text(wanted: list[list[Sample]], policy: Policy) -> None:
+    for said in play(TorchSampler(policy, capacity=3, max_reply=MAX_REPLY), EPISODES):
+        for sample in said:
+            assert b"".join(sample.reply_bytes).decode(errors="replace") == sample.text
+            assert len(sample.reply_bytes) == len(sample.reply_ids) == len(sample.reply_logprobs) == MAX_REPLY
+            assert sample.cut
+            assert not sample.overflow
+
+
+@pytest.mark.parametrize("max_length", [30, 31, 33])
+def test_a_full_context_overflows(policy: Policy, max_length: int) -> None:
+    """No token beyond `max_length` is ever made; the reply that ran into it says so, and so does one with no room."""
+    episode = transcript(1, "You see a desk 1.", "\ngo to desk 1\n", "\nYou see a pen 3.\n", "\nand so on and on\n")
+    sampler = TorchSampler(policy, capacity=2, max_reply=6, max_length=max_length)
+    (said,) = play(sampler, [episode])
+    assert same(said, Twin(policy, max_reply=6, max_length=max_length).play(episode))
+    assert [sample.overflow for sample in said] == [False] * (len(said) - 1) + [True]
+    assert said[-1].cut
+    assert len(said) < 4
+    read = sum(len(sample.context_ids) + len(sample.reply_ids) for sample in said)
+    assert read == max_length or not said[-1].reply_ids
+
+
+def test_a_prompt_that_does_not_fit_is_answered_with_nothing(policy: Policy) -> None:
+    sampler = TorchSampler(policy, capacity=2, max_reply=6, max_length=20)
+    reply = say(sampler, transcript(1, LONG))
+    assert (reply.reply_ids, reply.text, reply.cut, reply.overflow) == ((), "", True, True)
+    assert reply.context_ids == sampler.context_ids(Prompt(text=LONG, fresh=True))
+    sampler.close(0)
+    assert same([say(sampler, transcript(1, "a"))], Twin(policy, max_reply=6, max_length=20).play(transcript(1, "a")))
+
+
+def test_the_context_is_bounded_by_the_model(policy: Policy) -> None:
+    assert TorchSampler(policy).max_length == 256
+    assert TorchSampler(policy, max_length=9999).max_length == 256
+    assert TorchSampler(policy, max_length=17).max_length == 17
+
+
+def test_closed_slots_are_silent_and_can_be_used_again(policy: Policy) -> None:
+    sampler = TorchSampler(policy, capacity=2, max_reply=6)
+    twin = Twin(policy, max_reply=6)
+    sampler.submit(request(0, transcript(1, LONG), 0))
+    sampler.submit(request(1, transcript(2, "a"), 0))
+    sampler.close(0)
+    (reply,) = sampler.poll()
+    assert (reply.slot, sampler.poll()) == (1, [])
+    assert same([reply], twin.play(transcript(2, "a")))
+    assert same([say(sampler, transcript(1, LONG))], twin.play(transcript(1, LONG)))
+
+
+def test_nothing_to_do(policy: Policy) -> None:
+    assert TorchSampler(policy).poll() == []
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_context_ids_are_those_of_the_sample(policy: Policy, fresh: bool) -> None:
+    sampler = TorchSampler(policy, capacity=1, max_reply=2)
+    say(sampler, transcript(1, "a"))
+    episode = Episode(seed=1, prompts=(Prompt(text="\nYou see a mug 2.\n", fresh=fresh),))
+    assert say(sampler, episode).context_ids == sampler.context_ids(episode.prompts[0])
+
+
+def test_padding_of_the_embedding_is_never_sampled() -> None:
+    """The embedding has a few rows more than the tokenizer has entries; here they are by far the likeliest."""
+    policy = tiny(tie_word_embeddings=False)
+    size = len(tokenizer())
+    embedding = policy.lm.get_output_embeddings().weight
+    assert embedding.shape[0] > size
+    with torch.no_grad():
+        embedding[size:] = 100.0
+    said = play(TorchSampler(policy, capacity=8, max_reply=12), EPISODES)
+    assert max(token for samples in said for sample in samples for token in sample.reply_ids) < size
+    assert same(said[0], Twin(policy, max_reply=12).play(EPISODES[0]))
