@@ -11,7 +11,7 @@ import torch
 from hiper.models import Policy, TorchSampler, pack
 from hiper.records import Prompt, Request, Sample
 
-NEVER = "\x00"  # a stop text that no reply of ours contains
+NEVER = "<never>"  # a stop text that no reply of ours contains
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,9 @@ class Twin:
         return said
 
     def reply(self, ids: tuple[int, ...], context: tuple[int, ...], episode: Episode, turn: int) -> Sample:
-        noise = np.random.Generator(np.random.Philox(key=[episode.seed, turn])).random(self.max_reply)
+        noise = np.random.Generator(np.random.Philox(key=np.array([episode.seed, turn], np.uint64))).random(
+            self.max_reply
+        )
         room = min(self.max_reply, self.max_length - len(ids))
         reply: list[int] = []
         logprobs: list[float] = []
@@ -134,10 +136,8 @@ class Twin:
         scaled = scores / (self.temperature or 1.0)
         probability = np.exp(scaled - scaled.max())
         probability /= probability.sum()
-        if self.temperature == 0:
-            token = int(probability.argmax())
-        else:
-            token = int((probability.cumsum() < noise).sum())
+        greedy, drawn = probability.argmax(), (probability.cumsum() < noise).sum()
+        token = int(greedy if self.temperature == 0 else drawn)
         return token, float(np.log(probability[token]))
 
 

@@ -41,14 +41,14 @@ def tokenizer() -> Tokenizer:
     return train_tokenizer(TEXTS, size=320, tags=TAGS)
 
 
-def config(kind: str = "qwen2", *, context: int = 256, **more: object) -> dict[str, object]:
+def config(kind: str = "qwen2", *, context: int = 512, **more: object) -> dict[str, object]:
     """The smallest preset with two layers, a sharper start and, for other kinds, what these need."""
     base = preset("tiny-0.4m", vocabulary=len(tokenizer()), context=context, end_id=tokenizer().eos_id or 0)
     base |= {"model_type": kind, "num_hidden_layers": 2, "hidden_size": 48, "intermediate_size": 96}
     return {**base, "initializer_range": 0.25, **CONFIGS.get(kind, {}), **more}
 
 
-def tiny(kind: str = "qwen2", *, seed: int = 0, context: int = 256, **more: object) -> Policy:
+def tiny(kind: str = "qwen2", *, seed: int = 0, context: int = 512, **more: object) -> Policy:
     """A policy whose value heads say something too (fresh ones say 0)."""
     policy = Policy.build(config(kind, context=context, **more), tokenizer(), seed=seed)
     noise = torch.Generator().manual_seed(seed)

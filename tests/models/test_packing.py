@@ -148,14 +148,14 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_architectures_that_packing_would_change_are_refused(name: str) -> None:
     """Nothing would fail: sampler and learner would agree with each other, and both be wrong."""
-    with pytest.raises(ModelError, match="model_type|attention uses"):
+    with pytest.raises(ModelError, match=r"model_type|attention uses"):
         Policy.build({**config(), **REFUSED[name]}, tokenizer(), seed=0)
 
 
 def test_contexts_longer_than_a_sliding_window_are_refused() -> None:
     policy = tiny("mistral", sliding_window=12)
     assert policy.max_length == 12
-    assert tiny("mistral", sliding_window=None).max_length == 256
+    assert tiny("mistral", sliding_window=None).max_length == 512
     packed(policy, random_documents([12, 12]))
     with pytest.raises(ModelError, match="last 12 tokens"):
         packed(policy, random_documents([3, 13]))

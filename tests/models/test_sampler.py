@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiper.models import Policy, TorchSampler
+from hiper.models import ModelError, Policy, TorchSampler
 from hiper.records import Prompt, Sample
 from tests.models.episodes import Episode, Twin, play, recomputed, request, same, say, transcript, window
 from tests.models.small import CONFIGS, TEXTS, tiny, tokenizer
@@ -113,7 +113,7 @@ def test_fresh_prompts_are_read_from_where_they_differ(policy: Policy) -> None:
     # Of n sampled tokens n - 1 are read, to sample the next; the last only when a later prompt comes after it.
     assert sampler.read_tokens == len(ids[0]) + len(reply.reply_ids) - 1
     sampler.read_tokens = 0
-    reply = say(sampler, second, turn=1)
+    reply = say(sampler, second)
     assert sampler.read_tokens == len(ids[1]) - shared + len(reply.reply_ids) - 1
     # Another slot: the prefix is copied from the one that has it, also when that one is closed. A prompt that is
     # there as a whole is read from its last token on, for something must be read to sample after it.
@@ -150,20 +150,23 @@ def test_a_reset_forgets_what_was_going_on(policy: Policy) -> None:
 
 
 def test_the_stop_text_may_be_spread_over_tokens(policy: Policy) -> None:
-    sampler = TorchSampler(policy, max_reply=12, temperature=0.0)
-    free = say(sampler, transcript(0, "a"))
+    """Stop texts cut out of a known reply: from the last byte of a token to the first of the next but one."""
+    sampler = TorchSampler(policy, max_reply=60)
+    free = say(sampler, transcript(9, "a"))
     pieces = free.reply_bytes
-    assert free.cut
-    for first in range(4, 8):  # from the last byte of a token to the first byte of the next but one
-        stop = pieces[first][-1:] + pieces[first + 1] + pieces[first + 2][:1]
-        where = b"".join(pieces).find(stop) + len(stop)
-        count = int(np.searchsorted(np.cumsum([len(piece) for piece in pieces]), where)) + 1
-        reply = say(sampler, transcript(0, "a", stop=stop.decode()))
+    assert len(pieces) == 60
+    stops = [pieces[n][-1:] + pieces[n + 1] + pieces[n + 2][:1] for n in range(58)]
+    stops = [stop for stop in stops if len(stop) > 2 and stop.isascii()]
+    assert len(stops) >= 5
+    for stop in stops:
+        end = b"".join(pieces).find(stop) + len(stop)
+        count = int(np.searchsorted(np.cumsum([len(piece) for piece in pieces]), end)) + 1
+        reply = say(sampler, transcript(9, "a", stop=stop.decode()))
         assert reply.reply_ids == free.reply_ids[:count]
         assert reply.reply_logprobs == pytest.approx(free.reply_logprobs[:count], abs=2e-5)
+        assert stop in b"".join(reply.reply_bytes[-3:])
         assert not reply.cut
         assert not reply.overflow
-        assert stop.decode() in reply.text
 
 
 def test_the_stop_text_of_an_earlier_reply_does_not_count(policy: Policy) -> None:
@@ -178,7 +181,7 @@ def test_the_stop_text_of_an_earlier_reply_does_not_count(policy: Policy) -> Non
 def test_an_end_token_ends_the_reply_and_has_no_bytes(policy: Policy) -> None:
     end = tokenizer().eos_id
     sampler = TorchSampler(policy, capacity=128, max_reply=20)
-    said = [reply for (reply,) in play(sampler, [transcript(seed, "a") for seed in range(128)])]
+    said = [reply for (reply,) in play(sampler, [transcript(seed, "b") for seed in range(128)])]
     ended = [reply for reply in said if end in reply.reply_ids]
     assert len(ended) >= 3
     for reply in ended:
@@ -189,12 +192,12 @@ def test_an_end_token_ends_the_reply_and_has_no_bytes(policy: Policy) -> None:
     assert all(reply.cut and len(reply.reply_ids) == 20 for reply in said if reply not in ended)
 
 
-def test_the_bytes_of_a_reply_are_its_text(wanted: list[list[Sample]], policy: Policy) -> None:
+def test_the_bytes_of_a_reply_are_its_text(policy: Policy) -> None:
     for said in play(TorchSampler(policy, capacity=3, max_reply=MAX_REPLY), EPISODES):
         for sample in said:
             assert b"".join(sample.reply_bytes).decode(errors="replace") == sample.text
-            assert len(sample.reply_bytes) == len(sample.reply_ids) == len(sample.reply_logprobs) == MAX_REPLY
-            assert sample.cut
+            assert len(sample.reply_bytes) == len(sample.reply_ids) == len(sample.reply_logprobs) <= MAX_REPLY
+            assert sample.cut == (sample.reply_ids[-1] != tokenizer().eos_id)
             assert not sample.overflow
 
 
@@ -222,8 +225,8 @@ def test_a_prompt_that_does_not_fit_is_answered_with_nothing(policy: Policy) -> 
 
 
 def test_the_context_is_bounded_by_the_model(policy: Policy) -> None:
-    assert TorchSampler(policy).max_length == 256
-    assert TorchSampler(policy, max_length=9999).max_length == 256
+    assert TorchSampler(policy).max_length == 512
+    assert TorchSampler(policy, max_length=9999).max_length == 512
     assert TorchSampler(policy, max_length=17).max_length == 17
 
 
@@ -237,6 +240,18 @@ def test_closed_slots_are_silent_and_can_be_used_again(policy: Policy) -> None:
     assert (reply.slot, sampler.poll()) == (1, [])
     assert same([reply], twin.play(transcript(2, "a")))
     assert same([say(sampler, transcript(1, LONG))], twin.play(transcript(1, LONG)))
+
+
+def test_an_empty_first_prompt_is_refused(policy: Policy) -> None:
+    """There would be no token to sample after."""
+    with pytest.raises(ModelError, match="empty"):
+        TorchSampler(policy).submit(request(0, transcript(1, ""), 0))
+
+
+def test_an_empty_prompt_may_follow_a_reply(policy: Policy) -> None:
+    episode = transcript(1, "a", "", "b")
+    said = play(TorchSampler(policy, capacity=2, max_reply=4), [episode])[0]
+    assert same(said, Twin(policy, max_reply=4).play(episode))
 
 
 def test_nothing_to_do(policy: Policy) -> None:

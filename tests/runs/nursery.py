@@ -1,14 +1,14 @@
 """Real processes that start at once, to be killed: children of one process that has imported everything already.
 
 `Nursery` starts that process. It forks a child for every command line, which runs `hiper.cli.main` as the `hiper`
-script does, and tells how it ended. A child can be made to stop for ever at a chosen call, so that a test can kill
-it there and nowhere else.
+script does, and tells how it ended. A child can be made to halt at a chosen call, so that a test can kill it there
+and nowhere else.
 """
 
-import contextlib
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,33 +23,48 @@ PATIENCE = 120.0  # seconds; machines can be busy
 class Child:
     """One command at work."""
 
-    def __init__(self, nursery: "Nursery", argv: Sequence[str], stall: str, nth: int) -> None:
+    def __init__(self, nursery: "Nursery", argv: Sequence[str], halt: str, nth: int) -> None:
         self._nursery = nursery
-        self.stdout, self.stderr, self.reached = (nursery.folder / name for name in ("stdout", "stderr", "reached"))
-        self.reached.unlink(missing_ok=True)
-        order = {"argv": list(argv), "folder": str(nursery.folder), "stall": stall, "nth": nth}
+        self.stdout, self.stderr, self._reached, self._go = (
+            nursery.folder / name for name in ("stdout", "stderr", "reached", "go")
+        )
+        self._reached.unlink(missing_ok=True)
+        self._go.unlink(missing_ok=True)
+        order = {"argv": list(argv), "folder": str(nursery.folder), "halt": halt, "nth": nth}
         self.pid = int(nursery.ask(order)["pid"])
 
     def wait(self) -> int:
         """The exit code, or minus the signal that ended it."""
         return os.waitstatus_to_exitcode(int(self._nursery.hear()["status"]))
 
-    def send(self, number: int) -> int:
-        """Send a signal; what came of it. A child that had ended by itself is let go."""
-        with contextlib.suppress(ProcessLookupError):
+    def send(self, number: int) -> bool:
+        """Send a signal; False where it has ended by itself."""
+        try:
             os.kill(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def kill(self) -> int:
+        """Kill it at once; what `wait` says."""
+        self.send(signal.SIGKILL)
         return self.wait()
 
-    def wait_for(self, file: Path, lines: int = 1) -> None:
-        """Until the file has so many lines."""
+    def wait_for_halt(self) -> None:
+        """Until the call at which it was to halt."""
         end = time.monotonic() + PATIENCE
-        while not file.exists() or file.read_bytes().count(b"\n") < lines:
-            assert time.monotonic() < end, f"{file} never got {lines} lines: {self.stderr.read_text()}"
+        while not self._reached.exists():
+            alive = self.send(0)
+            assert alive and time.monotonic() < end, f"it never halted there\n{self.stderr.read_text()}"
             time.sleep(0.002)
 
-    def wait_until_reached(self) -> None:
-        """Until the call at which it was to stop."""
-        self.wait_for(self.reached)
+    def go_on(self) -> None:
+        """Let it do that call."""
+        self._go.touch()
+
+    def said(self) -> str:
+        """What it wrote to standard error."""
+        return self.stderr.read_text(encoding="utf-8")
 
 
 class Nursery:
@@ -68,9 +83,9 @@ class Nursery:
             env=environment,
         )
 
-    def start(self, *argv: str, stall: str = "", nth: int = 1) -> Child:
-        """Run `hiper ARGV` in `folder`. `stall`: "module:function" whose `nth` call never begins."""
-        return Child(self, argv, stall, nth)
+    def start(self, *argv: str, halt: str = "", nth: int = 1) -> Child:
+        """Run `hiper ARGV` in `folder`. `halt`: "module:function" whose `nth` call waits for `go_on`."""
+        return Child(self, argv, halt, nth)
 
     def ask(self, order: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -88,8 +103,8 @@ class Nursery:
         self._process.communicate()
 
 
-def _stall(target: str, nth: int, reached: Path) -> None:
-    """Replace a function: the `nth` call says that it was reached and sleeps."""
+def _halt(target: str, nth: int, folder: Path) -> None:
+    """Replace a function: the `nth` call says that it was reached and waits."""
     module, _, name = target.partition(":")
     found = importlib.import_module(module)
     original, calls = getattr(found, name), 0
@@ -97,9 +112,10 @@ def _stall(target: str, nth: int, reached: Path) -> None:
     def instead(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
-        while calls == nth:
-            reached.write_text("here\n", encoding="utf-8")
-            time.sleep(PATIENCE)
+        if calls == nth:
+            (folder / "reached").touch()
+            while not (folder / "go").exists():
+                time.sleep(0.002)
         return original(*args, **kwargs)
 
     setattr(found, name, instead)
@@ -113,8 +129,8 @@ def _live(order: dict[str, Any]) -> NoReturn:
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     from hiper.cli import main
 
-    if order["stall"]:
-        _stall(order["stall"], order["nth"], folder / "reached")
+    if order["halt"]:
+        _halt(order["halt"], order["nth"], folder)
     sys.exit(main(order["argv"]))
 
 
@@ -122,8 +138,9 @@ def _serve() -> None:
     import hiper.report
     import hiper.runs.look
     import hiper.runs.run
+    import tests.runs.tiny
 
-    del hiper
+    del hiper, tests  # imported for the children; `tiny` also registers its environment
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

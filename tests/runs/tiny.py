@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+import hiper
+from hiper.envs.alfworld.env import AlfworldEnv
+from hiper.envs.alfworld.generate import GeneratedGames
 from hiper.learn import Optimizer, OptimSettings, imitation_step
 from hiper.models import Policy, Tokenizer
 from hiper.records import CHECKPOINT_FOLDER, EVALS_FILE, METRICS_FILE, read_jsonl
@@ -73,6 +76,19 @@ def _blank(tokenizer: Tokenizer) -> Policy:
     return Policy.build(shape, tokenizer, seed=0)
 
 
+@cache
+def _games(split: str) -> GeneratedGames:
+    return GeneratedGames(split, size="small", n=50 if split == "train" else 6)
+
+
+def few(data: None = None, split: str = "valid_unseen", **more: Any) -> AlfworldEnv:
+    """Six games to evaluate on, not hundreds."""
+    return AlfworldEnv(data=_games(split), split=split, **more)
+
+
+hiper.register("few", few)
+
+
 def settings() -> dict[str, Any]:
     """The settings of a tiny run, as plain data, but for the model."""
     return {
@@ -81,7 +97,7 @@ def settings() -> dict[str, Any]:
         "checkpoint_every": 2,
         "trajectories_every": 2,
         "trajectories": 2,
-        "env": {"max_turns": 8, "options": {"size": "small"}},
+        "env": {"name": "few", "max_turns": 8},
         "agent": {"header": "none"},
         "sampling": {"capacity": 8, "max_reply": 24},
         "sft": {"steps": 3, "episodes": 4, "search": "best", "optim": {"kind": "muon", "lr": 5e-3, "warmup": 1}},

@@ -1,6 +1,7 @@
 """`hiper COMMAND`: arguments, and the one place where errors become one clear line and an exit code."""
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -144,7 +145,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"hiper: {where}{error.strerror or error}", file=sys.stderr)
+        full = "; free some space and give the same command again" if error.errno == errno.ENOSPC else ""
+        print(f"hiper: {where}{error.strerror or error}{full}", file=sys.stderr)
         return 1
     except (ValueError, RuntimeError, LookupError, ImportError) as error:
         if not type(error).__module__.startswith("hiper"):

@@ -23,6 +23,7 @@ class OptimSettings:
     weight_decay: float = 0.0
     beta1: float = 0.9
     beta2: float = 0.95
+    eps: float = 1e-8
 
 
 class Optimizer:
@@ -42,10 +43,10 @@ class Optimizer:
             rest = {"params": [p for name, p in named if name not in is_matrix], "lr": settings.lr}
             matrices = [p for name, p in named if name in is_matrix]
             muon = torch.optim.Muon(matrices, lr=settings.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-            self.parts = [muon, torch.optim.AdamW([rest, heads], betas=betas, weight_decay=decay)]
+            self.parts = [muon, torch.optim.AdamW([rest, heads], betas=betas, eps=settings.eps, weight_decay=decay)]
         elif settings.kind == "adamw":
             whole = {"params": [p for _, p in named], "lr": settings.lr}
-            self.parts = [torch.optim.AdamW([whole, heads], betas=betas, weight_decay=decay)]
+            self.parts = [torch.optim.AdamW([whole, heads], betas=betas, eps=settings.eps, weight_decay=decay)]
         else:
             raise ValueError(f"unknown optimiser {settings.kind!r}; known: adamw, muon")
         self._base = [[float(group["lr"]) for group in part.param_groups] for part in self.parts]

@@ -117,7 +117,7 @@ class OpenAISampler:
                     said = error.read(300).decode(errors="replace")
                 if error.code not in RETRY_CODES or pause is None:
                     raise ServerError(f"{self._url}: HTTP {error.code}: {said}") from error
-            except json.JSONDecodeError as error:
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
                 raise ServerError(f"{self._url}: the answer is not JSON ({error})") from error
             except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
                 if pause is None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hiper.models.attention import SlotCache, Slots
 from hiper.models.policy import Policy
+from hiper.models.tokens import ModelError
 from hiper.records import Prompt, Request, Sample
 
 MIN_SHARED_PREFIX = 16
@@ -80,6 +81,8 @@ class TorchSampler:
         key = np.array([request.seed & 0xFFFFFFFFFFFFFFFF, request.turn], dtype=np.uint64)
         slot.noise = np.random.Generator(np.random.Philox(key=key)).random(self.max_reply)
         if request.prompt.fresh:
+            if not ids:
+                raise ModelError("the prompt is empty: there is no token to sample after")
             self._start_anew(request.slot, ids)
         else:
             slot.pending.extend(ids)

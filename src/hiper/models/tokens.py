@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from hiper.records import RecordError
 
+ANY_REPLY = "\x00reply\x00"  # stands for a reply while a chat template is asked what comes after it
 OWN_MARK = "hiper_tokenizer"  # in tokenizer_config.json of tokenizers that hiper trained
 
 
@@ -56,13 +57,10 @@ class Tokenizer:
             bos = self.fast.bos_token_id
             head = (bos,) if fresh and bos is not None else ()
             return head + self.encode(text)
-        before, after = self._chat_frame
-        if fresh:
-            rendered = self.fast.apply_chat_template(
-                [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
-            )
-            return self.encode(str(rendered))
-        return self.encode(before + text + after)
+        talk = [] if fresh else [{"role": "user", "content": "?"}, {"role": "assistant", "content": ANY_REPLY}]
+        talk.append({"role": "user", "content": text})
+        rendered = str(self.fast.apply_chat_template(talk, tokenize=False, add_generation_prompt=True))
+        return self.encode(rendered if fresh else rendered.split(ANY_REPLY, 1)[1])
 
     def bytes_of(self, token_id: int) -> bytes:
         """The bytes that this id stands for; b"" for special tokens such as the end of text."""
@@ -81,17 +79,6 @@ class Tokenizer:
             b"" if i in special else added[i] if i in added else b"" if piece is None else to_bytes(piece)
             for i, piece in enumerate(pieces)
         )
-
-    @cached_property
-    def _chat_frame(self) -> tuple[str, str]:
-        """What the chat template puts between an assistant's reply and the next user text, and after that text."""
-        reply, text = "\x00reply\x00", "\x00text\x00"  # such as no template contains
-        turns = [("user", "A"), ("assistant", reply), ("user", text)]
-        whole = self.fast.apply_chat_template(
-            [{"role": role, "content": content} for role, content in turns], tokenize=False, add_generation_prompt=True
-        )
-        before, after = str(whole).split(reply)[1].split(text)
-        return before, after
 
 
 def _token_decoder(fast: PreTrainedTokenizerFast) -> Callable[[str], bytes]:

@@ -26,6 +26,7 @@ from hiper.agents import (
     reaches_environment,
     token_spans,
 )
+from hiper.envs import EnvError
 from hiper.records import Ending, Invalid, Trajectory, Turn
 
 _log = logging.getLogger(__name__)
@@ -48,13 +49,20 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """When to stop an episode. Every reply counts as a turn, valid or not."""
+    """When to stop an episode. Every reply counts as a turn, valid or not.
+
+    `invalid_in_a_row`: so many invalid replies (or inadmissible actions) one after another end the episode as
+    FAILED; 0: never. A rule for training, where an agent that is stuck costs time and teaches nothing new.
+    """
 
     turns: int = 50
+    invalid_in_a_row: int = 0
 
     def __post_init__(self) -> None:
         if self.turns < 1:
             raise ValueError(f"Limits: turns must be at least 1, got {self.turns}")
+        if self.invalid_in_a_row < 0:
+            raise ValueError(f"Limits: invalid_in_a_row must not be negative, got {self.invalid_in_a_row}")
 
 
 @dataclass(kw_only=True)
@@ -144,9 +152,7 @@ class _Table:
         while self.episodes:
             samples = self.sampler.poll()
             if not samples:
-                raise PlayError(
-                    f"the sampler has nothing for {len(self.episodes)} episodes that wait for a reply"
-                )
+                raise PlayError(f"the sampler has nothing for {len(self.episodes)} episodes that wait for a reply")
             for sample in samples:
                 self._answer(sample)
 
@@ -263,6 +269,10 @@ class _Table:
     def _limit(self, episode: _Episode, sample: Sample) -> Ending | None:
         if sample.overflow:
             return Ending.TOKEN_LIMIT
+        patience = self.limits.invalid_in_a_row
+        last = episode.turns[-patience:] if patience else []
+        if last and len(last) == patience and all(turn.invalid is not None for turn in last):
+            return Ending.FAILED
         return Ending.TURN_LIMIT if len(episode.turns) >= self.limits.turns else None
 
     def _end(self, slot: int, ending: Ending) -> None:
@@ -312,9 +322,14 @@ class _Table:
 
 
 def _attempt(call: Callable[[], _Result]) -> _Result | Exception:
-    """The result of a call into an environment, or what it raised: engines fail in ways of their own."""
+    """The result of a call into an environment, or what it raised: engines fail in ways of their own.
+
+    An `EnvError` goes through: it says that something was asked for which is not there, now or at the next attempt.
+    """
     try:
         return call()
+    except EnvError:
+        raise
     except Exception as error:  # noqa: BLE001
         return error
 

@@ -17,6 +17,7 @@ OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
 HASHES_FILE = "sha256.json"
 PREFIX = {"sft": "sft-", "train": "step-"}
+REMEDY = "remove or move this checkpoint to go on from the one before it"
 
 
 class CheckpointError(ValueError):
@@ -43,21 +44,32 @@ def save_checkpoint(
     `config`: the run's configuration as TOML, so that the folder tells by itself how its model is asked.
     """
     target = parent / f"{PREFIX[progress.stage]}{progress.step:06d}"
+    if target.exists():  # this step of this run is saved already
+        return target
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    policy.save(partial)
-    if optimizer is not None:
-        save_file(optimizer.state(), partial / OPTIMIZER_FILE)
-    if config:
-        (partial / CONFIG_FILE).write_text(config, encoding="utf-8")
-    (partial / STATE_FILE).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
-    (partial / HASHES_FILE).write_text(json.dumps(_hashes(partial), indent=1), encoding="utf-8")
-    for file in partial.iterdir():
-        _sync(file)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.replace(target)
+    try:
+        _write(partial, policy, optimizer, progress, config)
+        partial.replace(target)
+    except Exception as error:  # each of the libraries that write raises a kind of its own
+        shutil.rmtree(partial, ignore_errors=True)
+        said = " ".join(str(error).split())
+        raise CheckpointError(f"{target} could not be written ({said}); all that was saved before is intact") from error
     _sync(parent)
     return target
+
+
+def _write(folder: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: str) -> None:
+    """All files of a checkpoint, the hashes last, and all of them on the disk."""
+    policy.save(folder)
+    if optimizer is not None:
+        save_file(optimizer.state(), folder / OPTIMIZER_FILE)
+    if config:
+        (folder / CONFIG_FILE).write_text(config, encoding="utf-8")
+    (folder / STATE_FILE).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
+    (folder / HASHES_FILE).write_text(json.dumps(_hashes(folder), indent=1), encoding="utf-8")
+    for file in folder.iterdir():
+        _sync(file)
 
 
 def verify(folder: Path) -> None:
@@ -65,15 +77,13 @@ def verify(folder: Path) -> None:
     try:
         wanted = json.loads((folder / HASHES_FILE).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            f"{folder}: {HASHES_FILE} is missing or damaged; this is not a whole checkpoint"
-        ) from error
+        raise CheckpointError(f"{folder}: {HASHES_FILE} is missing or damaged; {REMEDY}") from error
     for name, digest in wanted.items():
         file = folder / name
         if not file.is_file():
-            raise CheckpointError(f"{folder}: {name} is missing; use another checkpoint")
+            raise CheckpointError(f"{folder}: {name} is missing; {REMEDY}")
         if _sha256(file) != digest:
-            raise CheckpointError(f"{folder}: {name} is corrupt (its hash differs); use another checkpoint")
+            raise CheckpointError(f"{folder}: {name} is corrupt (its hash differs); {REMEDY}")
 
 
 def load_policy(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> Policy:
@@ -101,8 +111,8 @@ def checkpoints(parent: Path, stage: str) -> list[Path]:
 
 
 def prune(parent: Path, stage: str, keep: int) -> None:
-    """Remove all but the last `keep` checkpoints of a stage."""
-    for old in checkpoints(parent, stage)[:-keep]:
+    """Remove all but the last `keep` checkpoints of a stage, and what a killed run left half written."""
+    for old in [*checkpoints(parent, stage)[:-keep], *parent.glob(PREFIX[stage] + "*.partial")]:
         shutil.rmtree(old)
 
 

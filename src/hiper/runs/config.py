@@ -24,7 +24,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class EnvConfig(Section):
@@ -86,6 +86,8 @@ class OptimConfig(Section):
     """Decoupled weight decay."""
     beta2: Share = 0.95
     """Decay of the second moment."""
+    eps: NonNegative = 1e-8
+    """Added to the root of the second moment: gradients far below it are not blown up to full steps."""
     warmup: Count = 10
     """Steps of linear warm-up."""
     floor: Share = 0.1
@@ -142,6 +144,8 @@ class TrainConfig(Section):
     max_turns: Count = 0
     """Turn limit of training episodes; 0: as in evaluation. A shorter one spends less on hopeless episodes. It is fair:
     an episode that is cut off is worth what the critic expects after it."""
+    patience: Count = 0
+    """So many invalid replies in a row end a training episode as failed; 0: never. Never applied in evaluation."""
     epochs: Positive = 1
     """Passes over the episodes of a step."""
     minibatches: Positive = 4
@@ -164,7 +168,7 @@ class TrainConfig(Section):
     """Weight of the divergence from the start model."""
     max_logprob_gap: NonNegative = 0.02
     """Largest mean gap, nats, between sampled and recomputed log-probabilities before the run stops."""
-    optim: OptimConfig = OptimConfig(lr=3e-4, value_lr=1e-3)
+    optim: OptimConfig = OptimConfig(lr=3e-4, value_lr=1e-3, eps=1e-5, beta2=0.99)
     """Optimiser of RL."""
 
 
@@ -231,9 +235,18 @@ def make_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
             raise ConfigError(f"override {override!r}: expected key=value")
         _set(data, key.strip().split("."), _value(value.strip()))
     try:
-        return Config.model_validate(data)
+        return Config.model_validate(_over(Config().model_dump(), data))
     except ValidationError as error:
         raise ConfigError(_explain(error)) from error
+
+
+def _over(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """What is given, laid over the defaults of its own place: `train.optim` has others than `sft.optim`."""
+    merged = dict(defaults)
+    for key, value in data.items():
+        below = defaults.get(key)
+        merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _value(text: str) -> object:
@@ -293,7 +306,7 @@ def _describe(section: BaseModel, prefix: str, lines: list[str]) -> None:
         text = tomli_w.dumps({name: value}).strip() if not isinstance(value, dict) else f"{name} = {_inline(value)}"
         choices = get_args(field.annotation) if getattr(field.annotation, "__origin__", None) is Literal else ()
         more = f" ({' | '.join(map(str, choices))})" if choices else ""
-        lines.append(f"{' '.join(text.split()):40s} # {field.description}{more}")
+        lines.append(f"{' '.join(text.split()):40s} # {' '.join((field.description or '').split())}{more}")
     for name, value in nested:
         lines += ["", f"[{name}]"]
         _describe(value, name + ".", lines)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from pydantic import BaseModel
 from torch.utils.tensorboard import SummaryWriter
@@ -47,7 +46,6 @@ class RunFolder:
         self.path, self.config = path, config
         self.checkpoints = path / CHECKPOINT_FOLDER
         self._board: SummaryWriter | None = None
-        self._lock: IO[str] | None = None
 
     @classmethod
     def create(cls, path: Path, config: Config) -> "RunFolder":
@@ -66,24 +64,23 @@ class RunFolder:
                 )
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
         (path / TRAJECTORY_FOLDER).mkdir(exist_ok=True)
-        _write(file, to_toml(config))
         return folder
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Two programs must not write to one run."""
-        self._lock = (self.path / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"{self.path}: another program is writing to this run") from error
-        try:
-            yield
-        finally:
-            if self._board is not None:
-                self._board.close()
-                self._board = None
-            self._lock.close()
+        """Two programs must not write to one run: nothing in it is changed before this."""
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ConfigError(f"{self.path}: another program is writing to this run") from error
+            try:
+                _write(self.path / CONFIG_FILE, to_toml(self.config))
+                yield
+            finally:
+                if self._board is not None:
+                    self._board.close()
+                    self._board = None
 
     def write_environment(self, identity: Row) -> None:
         row = {

@@ -17,7 +17,7 @@ def to_demonstrations(
 ) -> list[Demonstration]:
     """One document for each run of appended contexts. Replies that were wrong on purpose weigh nothing."""
     out = []
-    for episode in episodes:
+    for episode in (one for one in episodes if one.turns):  # a crashed one may have none
         ids: list[int] = []
         weight: list[float] = []
         for turn in episode.turns:
@@ -59,6 +59,7 @@ def imitation_round(
         wall_s=progress.wall_s + spent,
     )
     row: dict[str, object] = {f"learn/{name}": value for name, value in logs.items()}
+    row["rollout/crashes"] = sum(one.crashes for one in episodes)
     row["learn/lr"] = c.optim.lr * schedule(progress.step, c.steps, warmup=c.optim.warmup, floor=c.optim.floor)
     row["speed/trained_tokens_s"] = tokens / spent
     return after, row

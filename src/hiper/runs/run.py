@@ -16,7 +16,7 @@ from hiper.runs.config import Config, OptimConfig
 from hiper.runs.evaluate import evaluate
 from hiper.runs.folder import Row, RunFolder
 from hiper.runs.imitate import imitation_round
-from hiper.runs.setup import build_policy, build_sampler, set_up_torch
+from hiper.runs.setup import build_policy, build_sampler, demonstrate, set_up_torch
 from hiper.runs.train import DivergedRound, Round, train_round
 from hiper.runs.world import World
 
@@ -46,6 +46,8 @@ class Run:
         """Imitation, then training; each stage evaluated at its end (and training at its start)."""
         set_up_torch(self.config.threads)
         with self.folder.locked(), self._interruptible():
+            for split in dict.fromkeys((self.config.env.train_split, *self.config.eval.splits)):
+                self.world.names(split)  # a split that is not there is known now, not after hours
             policy, progress = self._restore()
             if progress.stage == "sft":
                 policy, progress = self._imitate(policy, progress)
@@ -60,23 +62,29 @@ class Run:
             self.folder.rewind(None)
             self.folder.write_environment(dict(self.world.identity(self.config.env.train_split)))
             return build_policy(self.config, self.world), Progress(stage="sft", step=0)
+        policy = load_policy(latest, device=self.config.model.device, dtype=self.config.model.dtype)
         progress = load_progress(latest)
         self.folder.rewind(progress)
         self.watcher.say(f"resuming from {latest}")
-        return load_policy(latest, device=self.config.model.device, dtype=self.config.model.dtype), progress
+        return policy, progress
 
     def _imitate(self, policy: Policy, progress: Progress) -> tuple[Policy, Progress]:
         c = self.config.sft
         optimizer = self._optimizer(policy, c.optim, progress)
         self.watcher.stage("sft", progress.step, c.steps)
+        bad_in_a_row = 0
         while progress.step < c.steps:
             progress, row = imitation_round(self.config, self.world, policy, optimizer, progress)
             self._log(progress, row, c.steps)
+            bad_in_a_row = bad_in_a_row + 1 if row["learn/skipped"] else 0
+            if bad_in_a_row == 3:
+                batch = demonstrate(self.config, self.world, step=progress.step - 1, count=c.episodes)
+                self.folder.save_trajectories(f"diverged-sft-{progress.step:06d}", batch)
+                raise DivergedRound("loss or gradient was not finite in three steps in a row", batch, [])
             if progress.step % self.config.checkpoint_every == 0 or progress.step == c.steps:
                 self._save(policy, optimizer, progress)
             self._check_stop(policy, optimizer, progress)
-        if not self._has_evaluation("sft", c.steps):
-            self._evaluate(policy, "sft", c.steps, final=True)
+        self._evaluate(policy, "sft", c.steps, final=True)
         return policy, Progress(stage="train", step=0)
 
     def _train(self, policy: Policy, progress: Progress) -> None:
@@ -86,6 +94,7 @@ class Run:
         sampler = build_sampler(self.config, policy, temperature=self.config.sampling.temperature)
         reference = self._reference() if t.kl_coef else None
         self.watcher.stage("train", progress.step, t.steps)
+        self._evaluate_between(policy, progress.step)
         while progress.step < t.steps:
             try:
                 done = train_round(self.config, self.world, sampler, learner, progress, reference)
@@ -98,11 +107,9 @@ class Run:
             self._keep_sample(done)
             if progress.step % self.config.checkpoint_every == 0 or progress.step == t.steps:
                 self._save(policy, optimizer, progress)
-            if self.config.eval.every and progress.step % self.config.eval.every == 0 and progress.step < t.steps:
-                self._evaluate(policy, "train", progress.step, final=False)
+            self._evaluate_between(policy, progress.step)
             self._check_stop(policy, optimizer, progress)
-        if not self._has_evaluation("train", t.steps):
-            self._evaluate(policy, "train", t.steps, final=True)
+        self._evaluate(policy, "train", t.steps, final=True)
 
     def _reference(self) -> Policy:
         """The model that training started from: the end of imitation, or what the configuration names."""
@@ -113,7 +120,9 @@ class Run:
         return build_policy(self.config, self.world)
 
     def _optimizer(self, policy: Policy, c: OptimConfig, progress: Progress) -> Optimizer:
-        settings = OptimSettings(kind=c.kind, lr=c.lr, value_lr=c.value_lr, weight_decay=c.weight_decay, beta2=c.beta2)
+        settings = OptimSettings(
+            kind=c.kind, lr=c.lr, value_lr=c.value_lr, weight_decay=c.weight_decay, beta2=c.beta2, eps=c.eps
+        )
         optimizer = Optimizer(policy, settings)
         latest = self.folder.latest()
         if latest is not None and progress.step and load_progress(latest).stage == progress.stage:
@@ -159,9 +168,16 @@ class Run:
             name = f"step-{done.progress.step:06d}"
             self.folder.save_trajectories(name, done.episodes[:count], done.credit_rows[:count])
 
+    def _evaluate_between(self, policy: Policy, step: int) -> None:
+        every = self.config.eval.every
+        if every and 0 < step < self.config.train.steps and step % every == 0:
+            self._evaluate(policy, "train", step, final=False)
+
     def _evaluate(self, policy: Policy, stage: str, step: int, *, final: bool) -> None:
+        """Evaluate on the splits that have no row yet: a run may be taken up again in the middle of this."""
         e = self.config.eval
-        for split in e.splits:
+        known = {row["split"] for row in self.folder.evaluations() if (row["stage"], row["step"]) == (stage, step)}
+        for split in [split for split in e.splits if split not in known]:
             begin = time.perf_counter()
             sampler = build_sampler(self.config, policy, temperature=e.temperature)
             row, episodes = evaluate(self.config, self.world, sampler, split, limit=0 if final else e.episodes)
@@ -171,10 +187,6 @@ class Run:
             self.watcher.evaluation(row)
             if final:
                 self.folder.save_trajectories(f"eval-{stage}-{split}", _some(episodes, self.config.trajectories))
-
-    def _has_evaluation(self, stage: str, step: int) -> bool:
-        rows = [row for row in self.folder.evaluations() if (row["stage"], row["step"]) == (stage, step)]
-        return {row["split"] for row in rows if row.get("final")} >= set(self.config.eval.splits)
 
     def _save(self, policy: Policy, optimizer: Optimizer, progress: Progress) -> None:
         self.folder.save(policy, optimizer, progress)

@@ -12,7 +12,7 @@ import torch
 from hiper.agents import ExpertSampler, Interface, Layout, interface, make_layout
 from hiper.models import Policy, Tokenizer, TorchSampler, preset, train_tokenizer
 from hiper.records import Trajectory
-from hiper.rollout import Limits, play
+from hiper.rollout import Limits, PlayError, play
 from hiper.runs.checkpoint import load_policy
 from hiper.runs.config import AgentConfig, Config
 from hiper.runs.world import World
@@ -49,7 +49,7 @@ def demonstrate(config: Config, world: World, *, step: int, count: int, clean: b
     c = config.sft
     player = ExpertSampler(build_interface(config.agent), 0.0 if clean else c.mistake_rate, capacity=16)
     more = {"renumber": True} if c.renumber else {}
-    return play(
+    episodes = play(
         lambda: world.make(c.split, expert=True, expert_search=c.search, **more),
         player,
         build_interface(config.agent),
@@ -57,6 +57,9 @@ def demonstrate(config: Config, world: World, *, step: int, count: int, clean: b
         world.training_tasks(c.split, step=step, count=count, group=1, seed=config.seed, stage="sft"),
         limits=Limits(turns=config.env.max_turns),
     )
+    if not any(one.turns for one in episodes):
+        raise PlayError(f"the environment {config.env.name!r} failed in every episode that the expert was to play")
+    return episodes
 
 
 def build_policy(config: Config, world: World) -> Policy:
@@ -64,9 +67,11 @@ def build_policy(config: Config, world: World) -> Policy:
     m = config.model
     if m.path:
         folder = Path(m.path)
-        if folder.is_dir():
-            return load_policy(folder, device=m.device, dtype=m.dtype)
-        return Policy.load(m.path, device=m.device, dtype=m.dtype)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)  # of the value heads, where the model has none
+            if folder.is_dir():
+                return load_policy(folder, device=m.device, dtype=m.dtype)
+            return Policy.load(m.path, device=m.device, dtype=m.dtype)
     tokenizer = build_tokenizer(config, world)
     shape = preset(m.preset, vocabulary=len(tokenizer), context=m.context, end_id=tokenizer.eos_id or 0)
     return Policy.build(shape, tokenizer, seed=config.seed).to(m.device)

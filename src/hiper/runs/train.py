@@ -14,7 +14,7 @@ from hiper.batch import Document, Streams, Values, assign, documents, gather_val
 from hiper.learn import DivergedError, Learner, PPOExample, Scores, schedule, score
 from hiper.models import Policy, TorchSampler
 from hiper.records import Trajectory
-from hiper.rollout import Limits, play, summary
+from hiper.rollout import Limits, PlayError, play, summary
 from hiper.runs.checkpoint import Progress
 from hiper.runs.config import Config, TrainConfig
 from hiper.runs.estimate import Table, estimate, explained_variance, table_of
@@ -57,7 +57,8 @@ def train_round(
     """One step of HiPER: play, read the values, give every decision its credit, update."""
     clock = _Clock()
     policy = learner.policy
-    episodes = collect(config, world, sampler, progress.step, clock)
+    played = collect(config, world, sampler, progress.step, clock)
+    episodes = [one for one in played if one.turns]  # where the environment never even began, nothing can be learnt
     rows = documents(episodes)
     scores = score(policy, rows, temperature=config.sampling.temperature, budget=config.budget)
     values = gather_values(episodes, rows, [one.value_P for one in scores])
@@ -82,7 +83,8 @@ def train_round(
 
     progress = _advance(progress, episodes, rows, clock)
     row: Row = {
-        **summary(episodes),
+        **summary(played),
+        "rollout/crashes": sum(one.crashes for one in played),
         **gap,
         **logs,
         **_credit_columns(table, values, raw),
@@ -105,12 +107,14 @@ def collect(config: Config, world: World, sampler: TorchSampler, step: int, cloc
         build_interface(config.agent),
         build_layout(config.agent),
         tasks,
-        limits=Limits(turns=t.max_turns or config.env.max_turns),
+        limits=Limits(turns=t.max_turns or config.env.max_turns, invalid_in_a_row=t.patience),
         policy_version=step,
     )
     clock.lap("rollout")
     clock.sampled = sampler.sampled_tokens - before
-    return [one for one in episodes if one.turns]
+    if not any(one.turns for one in episodes):
+        raise PlayError(f"the environment {config.env.name!r} failed in every episode of step {step + 1}")
+    return episodes
 
 
 def update(config: Config, learner: Learner, examples: Sequence[PPOExample], step: int) -> Row:

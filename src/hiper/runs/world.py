@@ -7,9 +7,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from hiper.envs import make
+from hiper.envs import EnvError, make
 from hiper.rollout import Task
-from hiper.runs.config import EnvConfig
+from hiper.runs.config import ConfigError, EnvConfig
 
 
 def derive_seed(*parts: object) -> int:
@@ -31,9 +31,10 @@ class World:
         return self._make(split, **more)
 
     def names(self, split: str) -> Sequence[str]:
-        """Names of all games of a split; empty where the environment does not list them."""
+        """Names of all games of a split, made when looked at; empty where the environment does not list them."""
         games = getattr(self._keep(split).unwrapped, "games", None)
-        return () if games is None else tuple(games.names())
+        names: Sequence[str] = () if games is None else games.names()
+        return names
 
     def identity(self, split: str) -> dict[str, str]:
         """Version and data hash, for reports."""
@@ -86,4 +87,9 @@ class World:
 
     def _make(self, split: str, **more: Any) -> gymnasium.Env[str, str]:
         c = self.config
-        return make(c.name, data=c.data or None, split=split, max_steps=c.max_turns, **c.options, **more)
+        try:
+            return make(c.name, data=c.data or None, split=split, max_steps=c.max_turns, **c.options, **more)
+        except EnvError:
+            raise
+        except (TypeError, ValueError, ImportError) as error:
+            raise ConfigError(f"environment {c.name!r} (see env.name, env.options) cannot be made: {error}") from error

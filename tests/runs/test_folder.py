@@ -1,0 +1,180 @@
+"""What a run leaves behind, and what happens when some of it is damaged, in use, or of another run."""
+
+import fcntl
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hiper.cli import main
+from hiper.records import read_jsonl, read_trajectories
+from hiper.runs.config import ConfigError, load_config
+from tests.runs.tiny import carry_out, config_file, contents, metrics, saved, tiny
+
+CHECKPOINT = {
+    "config.json",
+    "config.toml",
+    "generation_config.json",
+    "model.safetensors",
+    "optimizer.safetensors",
+    "sha256.json",
+    "state.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "value_heads.safetensors",
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is done."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    carry_out(out)
+    return out
+
+
+@pytest.fixture
+def unfinished(finished: Path, tmp_path: Path) -> Path:
+    """The same with its last step to do again."""
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    shutil.rmtree(out / "checkpoints" / "step-000003")
+    return out
+
+
+def refused(capsys: pytest.CaptureFixture[str], folder: Path, *overrides: str) -> str:
+    """What `hiper train` says when it goes no further: one line."""
+    file = config_file(folder.parent)
+    assert main(["train", str(file), "--out", str(folder), *overrides]) == 1
+    first, *rest = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hiper: ")]
+    assert not rest
+    return first
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    assert metrics(one) == metrics(other)
+    last = Path("checkpoints") / "step-000003"
+    assert contents(one / last) == contents(other / last)
+
+
+def test_what_lies_in_a_run_folder(finished: Path) -> None:
+    assert load_config(finished / "config.toml") == tiny()
+    rows = read_jsonl(finished / "metrics.jsonl")
+    assert [(row["stage"], row["step"]) for row in rows] == [(s, n) for s in ("sft", "train") for n in (1, 2, 3)]
+    assert saved(finished) == ["sft-000002", "sft-000003", "step-000002", "step-000003"]
+    for name in saved(finished):
+        assert {path.name for path in (finished / "checkpoints" / name).iterdir()} == CHECKPOINT
+    assert any((finished / "tensorboard").iterdir())
+    environment = json.loads((finished / "environment.json").read_text(encoding="utf-8"))
+    assert environment["env_version"].startswith("alfworld-0.4.2/native/generated-1")
+    assert len(environment["data_sha256"]) == 64
+    assert {"torch", "transformers", "hiper"} <= set(environment["packages"])
+    assert {"git_commit", "command", "python", "cpus", "started"} <= set(environment)
+    assert not list(finished.rglob("*.partial"))
+
+
+def test_sampled_episodes_lie_beside_their_credit(finished: Path) -> None:
+    files = sorted(path.name for path in (finished / "trajectories").iterdir())
+    steps = ["step-000001", "step-000002"]  # the first, and every second
+    assert files == [f"{step}{end}" for step in steps for end in (".credit.jsonl", ".jsonl.zst")]
+    for step in steps:
+        episodes = list(read_trajectories(finished / "trajectories" / f"{step}.jsonl.zst"))
+        credit = read_jsonl(finished / "trajectories" / f"{step}.credit.jsonl")
+        assert len(episodes) == len(credit) == 2
+        for index, (episode, row) in enumerate(zip(episodes, credit, strict=True)):
+            assert row["index"] == index
+            for column in ("switch", "subgoal", "action", "U", "V_high", "V_low"):
+                assert len(row[column]) == len(episode.turns)  # type: ignore[arg-type]
+
+
+def test_a_finished_run_is_left_alone(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    run = carry_out(out)
+    assert "train 3/3" in run.watcher.said  # type: ignore[attr-defined]
+    assert (out / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
+    assert_same_end(out, finished)
+
+
+def test_imitation_first_and_the_rest_later(finished: Path, tmp_path: Path) -> None:
+    carry_out(tmp_path / "run", only_imitation=True)
+    assert saved(tmp_path / "run") == ["sft-000002", "sft-000003"]
+    carry_out(tmp_path / "run")
+    assert_same_end(tmp_path / "run", finished)
+
+
+def test_old_checkpoints_go(tmp_path: Path) -> None:
+    carry_out(tmp_path / "run", "checkpoint_every=1", "keep=1", only_imitation=True)
+    assert saved(tmp_path / "run") == ["sft-000003"]
+
+
+@pytest.mark.parametrize("name", sorted(CHECKPOINT - {"sha256.json"}))
+def test_a_damaged_file_is_named_and_nothing_is_lost(
+    unfinished: Path, finished: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = unfinished / "checkpoints" / "step-000002" / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    before = {path: path.read_bytes() for path in unfinished.rglob("*") if path.is_file()}
+    said = refused(capsys, unfinished)
+    assert f"step-000002: {name} is corrupt (its hash differs); remove or move this checkpoint" in said
+    assert before == {path: path.read_bytes() for path in unfinished.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["sha256.json", "model.safetensors"])
+def test_a_missing_file_is_named(unfinished: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (unfinished / "checkpoints" / "step-000002" / name).unlink()
+    assert f"step-000002: {name} is missing" in refused(capsys, unfinished)
+
+
+def test_without_the_damaged_checkpoint_the_run_goes_on_from_the_one_before(unfinished: Path, finished: Path) -> None:
+    shutil.rmtree(unfinished / "checkpoints" / "step-000002")
+    run = carry_out(unfinished)
+    assert any(text.endswith("sft-000003") for text in run.watcher.said)  # type: ignore[attr-defined]
+    assert_same_end(unfinished, finished)
+
+
+def test_a_torn_last_row_and_half_a_checkpoint_are_overlooked(unfinished: Path, finished: Path) -> None:
+    with (unfinished / "metrics.jsonl").open("a", encoding="utf-8") as out:
+        out.write('{"stage": "train", "st')
+    (unfinished / "evals.jsonl").write_text('{"sta', encoding="utf-8")
+    partial = unfinished / "checkpoints" / "step-000009.partial"
+    shutil.copytree(finished / "checkpoints" / "step-000003", partial)
+    (partial / "model.safetensors").write_bytes(b"half")
+    carry_out(unfinished)
+    assert_same_end(unfinished, finished)
+    assert (unfinished / "evals.jsonl").read_bytes() == b""
+    assert saved(unfinished) == saved(finished)
+
+
+def test_a_damaged_row_in_the_middle_is_named(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = unfinished / "metrics.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join(["{oops\n", *lines]), encoding="utf-8")
+    assert "metrics.jsonl, line 1: not JSON" in refused(capsys, unfinished)
+
+
+def test_a_folder_in_use_is_refused_and_not_touched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    carry_out(out, only_imitation=True)
+    before = (out / "config.toml").read_bytes()
+    with (out / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another program is writing to this run" in refused(capsys, out, "train.steps=1")
+    assert (out / "config.toml").read_bytes() == before
+
+
+def test_settings_of_training_may_change_until_it_begins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    carry_out(out, only_imitation=True)
+    for change in ("seed=4", "agent.layout=window", "sft.steps=4", "sampling.temperature=0.5", "env.max_turns=9"):
+        said = refused(capsys, out, change)
+        assert f"holds a run with other settings ({change.split('=')[0]}); choose another --out" in said
+    changes = ("train.steps=2", "train.optim.lr=1e-3", "credit.gamma=0.9", "eval.temperature=1.0")
+    carry_out(out, *changes)
+    assert load_config(out / "config.toml") == tiny(*changes)
+    with pytest.raises(ConfigError, match=r"\(credit.gamma, train.steps, train.optim.lr, eval.temperature\);"):
+        carry_out(out)
+    assert load_config(out / "config.toml") == tiny(*changes)
