@@ -53,7 +53,7 @@ def _open_model(name: str, overrides: Sequence[str], temperature: float) -> tupl
     folder = resolve_model(name) if is_local else None
     file = None if folder is None else folder / CONFIG_FILE
     config = load_config(file, overrides) if file is not None and file.exists() else make_config({}, overrides)
-    set_up_torch(config.threads)
+    set_up_torch(config.threads, config.model.device)
     m = config.model
     if folder is None:
         policy = Policy.load(name, device=m.device, dtype=m.dtype)

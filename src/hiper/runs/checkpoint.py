@@ -54,7 +54,9 @@ def save_checkpoint(
     except Exception as error:  # each of the libraries that write raises a kind of its own
         shutil.rmtree(partial, ignore_errors=True)
         said = " ".join(str(error).split())
-        raise CheckpointError(f"{target} could not be written ({said}); all that was saved before is intact") from error
+        raise CheckpointError(
+            f"{target} could not be written ({said}); mend that, and the same command goes on from what was saved before"
+        ) from error
     _sync(parent)
     return target
 

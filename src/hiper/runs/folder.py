@@ -51,11 +51,12 @@ class RunFolder:
     def create(cls, path: Path, config: Config) -> "RunFolder":
         """Start a run, or take up the one that is there. Refuses a folder that holds a run with other settings.
 
-        Until training has begun, its own settings may still change: imitate once, then decide how to go on.
+        Until training has begun, its own settings may still change: imitate once, then decide how to go on. As long as
+        nothing at all was done, everything may: the first attempt had a setting wrong.
         """
         file = path / CONFIG_FILE
         folder = cls(path, config)
-        if file.exists():
+        if file.exists() and folder.has_begun():
             open_sections = () if checkpoints(folder.checkpoints, "train") else LATER_SECTIONS
             changed = [key for key in _changes(load_config(file), config) if key.partition(".")[0] not in open_sections]
             if changed:
@@ -121,6 +122,11 @@ class RunFolder:
         target = save_checkpoint(self.checkpoints, policy, optimizer, progress, to_toml(self.config))
         prune(self.checkpoints, progress.stage, self.config.keep)
         return target
+
+    def has_begun(self) -> bool:
+        """Whether there is anything that a run with other settings must not continue."""
+        rows = (self.path / name for name in (METRICS_FILE, EVALS_FILE))
+        return self.latest() is not None or any(file.exists() and file.stat().st_size for file in rows)
 
     def latest(self) -> Path | None:
         """The last checkpoint of the furthest stage."""

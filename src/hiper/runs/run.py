@@ -44,7 +44,7 @@ class Run:
 
     def execute(self, *, only_imitation: bool = False) -> None:
         """Imitation, then training; each stage evaluated at its end (and training at its start)."""
-        set_up_torch(self.config.threads)
+        set_up_torch(self.config.threads, self.config.model.device)
         with self.folder.locked(), self._interruptible():
             for split in dict.fromkeys((self.config.env.train_split, *self.config.eval.splits)):
                 self.world.names(split)  # a split that is not there is known now, not after hours

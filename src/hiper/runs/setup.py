@@ -14,15 +14,22 @@ from hiper.models import Policy, Tokenizer, TorchSampler, preset, train_tokenize
 from hiper.records import Trajectory
 from hiper.rollout import Limits, PlayError, play
 from hiper.runs.checkpoint import load_policy
-from hiper.runs.config import AgentConfig, Config
+from hiper.runs.config import AgentConfig, Config, ConfigError
 from hiper.runs.world import World
 
 TOKENIZER_EPISODES = 800
 TAG = re.compile(r"<(\w+)>(?:KEEP|SWITCH)</\1>|</?\w+>")  # a whole switch block is one token: one decision
 
 
-def set_up_torch(threads: int) -> None:
-    """Threads, and an allocator that keeps freed memory (returning it to the system costs a tenth of the time)."""
+def set_up_torch(threads: int, device: str = "cpu") -> None:
+    """Threads, and an allocator that keeps freed memory (returning it to the system costs a tenth of the time).
+
+    Raises ConfigError where the device is not there.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"model.device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
     torch.set_num_threads(threads or os.cpu_count() or 1)
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
