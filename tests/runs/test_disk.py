@@ -25,7 +25,7 @@ def disk(tmp_path: Path) -> Iterator[tuple[Path, Mount]]:
         command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
         return subprocess.run(command, check=check, capture_output=True).returncode == 0
 
-    if not mount("size=1300k", check=False):
+    if not mount("size=1600k", check=False):
         pytest.skip("needs the right to mount a file system")
     yield folder, mount
     subprocess.run(["umount", str(folder)], check=True)
@@ -45,7 +45,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, disk: tuple[Path, Mount], cap
         said = said_by(capsys)
         assert "sft-000003 could not be written" in said
         assert "No space left on device" in said
-        assert "the same command goes on from what was saved before" in said
+        assert "the same command goes on from the one before" in said
         assert saved(out) == ["sft-000002"]
     mount("remount,size=100m")
     assert main(command) == 0

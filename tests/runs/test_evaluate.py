@@ -30,7 +30,8 @@ def test_the_expert_wins_generated_games() -> None:
     (row,) = rows
     assert row["episodes"] == 50
     assert float(str(row["success"])) >= 0.99
-    assert row["invalid_rate"] == row["crashed"] == 0
+    assert row["crashed"] == 0
+    assert float(str(row["invalid_rate"])) < 0.02  # what cannot be reached by going there it finds out by trying
     assert set(row) >= FIELDS
     assert json.loads(json.dumps(rows)) == rows
 

@@ -52,6 +52,10 @@ class Interface(Protocol):
         """The canonical reply; `parse` reads it back."""
         ...
 
+    def forced(self, subgoal: str) -> tuple[str, str] | None:
+        """(trigger, text): a reply that begins with the trigger goes on with the text, whatever the model thinks."""
+        ...
+
     def parse(self, reply: str, *, subgoal: str, cut: bool) -> Reply:
         """Read a reply given under `subgoal` ("": none yet). Never raises; knows nothing of admissibility.
 
@@ -144,18 +148,26 @@ class PlanExecute:
     """KEEP or SWITCH the subgoal, name it at a SWITCH, then act.
 
     A KEEP reply may repeat the subgoal in force. The repetition is a copy, no decision: its bytes have no
-    kind.
+    kind. With `copies` the repetition is part of every KEEP reply (the published format), so that the model always
+    has its subgoal before its eyes when it acts; it is put there by code (`forced`).
     """
 
     name: str = "plan_execute"
     stop: str = "</action>"
     instructions: str = field(default=_PLAN_INSTRUCTIONS, repr=False)
     plans: bool = True
+    copies: bool = False
 
     def format(self, decision: Decision, subgoal: str, action: str) -> str:
-        """The canonical reply; at KEEP the subgoal is not repeated."""
-        plan = f"<subgoal>{subgoal}</subgoal>" if decision is Decision.SWITCH else ""
+        """The canonical reply; at KEEP the subgoal is repeated only where the interface copies it."""
+        plan = f"<subgoal>{subgoal}</subgoal>" if decision is Decision.SWITCH or self.copies else ""
         return f"<switch>{decision.value}</switch>{plan}<action>{action}</action>"
+
+    def forced(self, subgoal: str) -> tuple[str, str] | None:
+        """Where the interface copies: after KEEP, the copy is written by code and not left to the model."""
+        if not self.copies or not subgoal:
+            return None
+        return f"<switch>{Decision.KEEP.value}</switch>", f"<subgoal>{subgoal}</subgoal>"
 
     def parse(self, reply: str, *, subgoal: str, cut: bool) -> Reply:
         """Read a reply; the first reason that applies, in the order of `Invalid`, makes it invalid."""
@@ -239,6 +251,10 @@ class Flat:
     stop: str = "</action>"
     plans: bool = False
 
+    def forced(self, subgoal: str) -> tuple[str, str] | None:
+        """Nothing: there is no subgoal."""
+        return None
+
     def format(self, decision: Decision, subgoal: str, action: str) -> str:
         """The canonical reply; the decision has no place in it."""
         thought = f"<think>{subgoal}</think>" if self.thinks else ""
@@ -265,6 +281,7 @@ class Flat:
 
 INTERFACES: Mapping[str, Interface] = {
     "plan_execute": PlanExecute(),
+    "plan_execute_copy": PlanExecute(name="plan_execute_copy", copies=True),
     "react": Flat(name="react", thinks=True, instructions=_REACT_INSTRUCTIONS),
     "act": Flat(name="act", thinks=False, instructions=_ACT_INSTRUCTIONS),
 }

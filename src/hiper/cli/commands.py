@@ -188,4 +188,5 @@ def _emit(target: str | None, result: object) -> None:
     if target == "-":
         print(json.dumps(result))
     elif target:
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(target).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

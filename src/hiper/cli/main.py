@@ -2,8 +2,10 @@
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from hiper import __version__
 from hiper.cli import commands
@@ -42,7 +44,7 @@ def _demo(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         "prints success on held-out games before and after. Nothing is downloaded."
     )
     p.add_argument("--out", default="runs/demo", help="run folder (default: %(default)s); taken up again if it exists")
-    p.add_argument("--seed", type=int, default=0, help="everything random derives from it (default: %(default)s)")
+    p.add_argument("--seed", type=_count, default=0, help="everything random derives from it (default: %(default)s)")
     p.add_argument("--json", metavar="FILE", help="write the evaluations there; - for standard output")
     p.add_argument("overrides", nargs="*", metavar="key=value", help="settings to change, e.g. train.steps=20")
     p.set_defaults(run=commands.demo)
@@ -79,10 +81,12 @@ def _eval(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.add_argument("--env", default="alfworld", help="environment (default: %(default)s)")
     p.add_argument("--data", default="", help="official data; without it, generated games")
     p.add_argument("--split", action="append", help="may be given several times (default: valid_seen and valid_unseen)")
-    p.add_argument("--episodes", type=int, default=0, help="at most so many games of each split (default: all)")
+    p.add_argument("--episodes", type=_count, default=0, help="at most so many games of each split (default: all)")
     p.add_argument("--max-turns", type=int, help="turn limit (default: the run's, else 50)")
-    p.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default: %(default)s)")
-    p.add_argument("--seed", type=int, default=0, help="of sampling and of the choice of games (default: %(default)s)")
+    p.add_argument("--temperature", type=_temperature, default=0.0, help="0 is greedy (default: %(default)s)")
+    p.add_argument(
+        "--seed", type=_count, default=0, help="of sampling and of the choice of games (default: %(default)s)"
+    )
     p.add_argument("--base-url", default="http://localhost:8000/v1", help="of an OpenAI-compatible server")
     p.add_argument("--capacity", type=int, help="episodes at once (default: 128; servers: 16)")
     p.add_argument(
@@ -107,9 +111,9 @@ def _play(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.add_argument("--data", default="", help="official data; without it, generated games")
     p.add_argument("--split", default="valid_unseen", help="default: %(default)s")
     p.add_argument("--game", help="name of the game (default: one chosen by the seed)")
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--temperature", type=float, default=0.0)
-    p.add_argument("--max-turns", type=int)
+    p.add_argument("--seed", type=_count, default=0, help="of the game and of sampling (default: %(default)s)")
+    p.add_argument("--temperature", type=_temperature, default=0.0, help="0 is greedy (default: %(default)s)")
+    p.add_argument("--max-turns", type=int, help="turn limit (default: the run's, else 50)")
     p.add_argument(
         "--set",
         action="append",
@@ -133,10 +137,38 @@ def _doctor(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.set_defaults(run=commands.doctor)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return int(text)
+
+
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
+    return value
+
+
+def _check_writable(target: str | None) -> None:
+    """Known before the work is done, not after: whether the result can be written there."""
+    if target in (None, "", "-"):
+        return
+    file = Path(str(target))
+    folder = next(parent for parent in file.absolute().parents if parent.exists())
+    if file.is_dir() or not folder.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
+        raise OSError(errno.EACCES, "cannot be written to", str(target))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Known errors end in one line on standard error."""
     arguments = _parse(argv)
     try:
+        _check_writable(getattr(arguments, "json", None))
+        _check_writable(getattr(arguments, "save", None))
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
         print("hiper: interrupted", file=sys.stderr)

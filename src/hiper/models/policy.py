@@ -96,11 +96,12 @@ class Policy(nn.Module):
             raise ModelError(f"{folder}: no such model folder")
         tokenizer = Tokenizer.load(folder)
         try:
-            lm, info = AutoModelForCausalLM.from_pretrained(
+            loaded: object = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=getattr(torch, dtype), attn_implementation=ATTENTION, output_loading_info=True
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: no causal language model could be loaded ({first_line(error)})") from error
+        lm, info = cast(tuple[PreTrainedModel, dict[str, set[str]]], loaded)
         if info["missing_keys"]:  # transformers would go on with random numbers in their place
             raise ModelError(f"{folder}: the weights lack {', '.join(sorted(info['missing_keys'])[:3])}")
         with torch.random.fork_rng(devices=[]):

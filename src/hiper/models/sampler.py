@@ -34,6 +34,8 @@ class _Slot:
     logprobs: list[float] = field(default_factory=list)
     text: bytes = b""
     stop: bytes = b""
+    trigger: bytes = b""
+    forced: str = ""
     noise: np.ndarray = field(default_factory=lambda: np.zeros(0))
     room: int = 0
 
@@ -78,6 +80,8 @@ class TorchSampler:
         ids = self.policy.tokenizer.encode_context(request.prompt.text, fresh=request.prompt.fresh)
         slot.context, slot.reply, slot.logprobs, slot.text = ids, [], [], b""
         slot.stop = request.stop.encode()
+        trigger, slot.forced = request.forced or ("", "")
+        slot.trigger = trigger.encode()
         key = np.array([request.seed & 0xFFFFFFFFFFFFFFFF, request.turn], dtype=np.uint64)
         slot.noise = np.random.Generator(np.random.Philox(key=key)).random(self.max_reply)
         if request.prompt.fresh:
@@ -201,11 +205,21 @@ class TorchSampler:
         slot.pending.append(token)
         piece = self.policy.tokenizer.bytes_of(token)
         slot.text += piece
+        if slot.forced and slot.text == slot.trigger:
+            self._force(slot)
         ended = token == self.policy.tokenizer.eos_id or slot.stop in slot.text[-len(slot.stop) - len(piece) :]
         if ended:
             self._finish(index, cut=False)
         elif len(slot.reply) >= slot.room:
             self._finish(index, cut=True, overflow=slot.room < self.max_reply)
+
+    def _force(self, slot: _Slot) -> None:
+        """Append the text that code writes. It was not sampled: its log-probability is that of certainty."""
+        ids = self.policy.tokenizer.encode(slot.forced)
+        slot.reply += ids
+        slot.logprobs += [0.0] * len(ids)
+        slot.pending += ids
+        slot.text += slot.forced.encode()
 
     def _finish(self, index: int, *, cut: bool, overflow: bool = False) -> None:
         slot = self._slots[index]

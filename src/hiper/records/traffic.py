@@ -27,7 +27,7 @@ class Request:
     `slot` is unique among the open episodes and lies in [0, capacity). `seed` is the episode's: the noise of
     a reply depends on (seed, turn) only, never on what else is being sampled. `stop` ends a reply and is part
     of it. `observation`, `admissible` and `info` are for scripted agents; language models read the prompt
-    alone.
+    alone. `forced` is (trigger, text): once a reply is exactly the trigger, the text follows without being sampled.
     """
 
     slot: int
@@ -38,6 +38,7 @@ class Request:
     observation: str
     admissible: tuple[str, ...]
     info: Mapping[str, object]
+    forced: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -211,6 +211,7 @@ class _Table:
                 observation=episode.observation,
                 admissible=_admissible(episode.info) or (),
                 info=episode.info,
+                forced=self.interface.forced(episode.subgoal),
             )
         )
 

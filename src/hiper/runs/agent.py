@@ -49,7 +49,8 @@ def open_agent(
 
 def _open_model(name: str, overrides: Sequence[str], temperature: float) -> tuple[Config, Any, bool]:
     """A policy with the configuration that lies in its folder (checkpoints carry the one they were trained with)."""
-    is_local = Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") != 1
+    place = Path(name)
+    is_local = place.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1 or place.parent.is_dir()
     folder = resolve_model(name) if is_local else None
     file = None if folder is None else folder / CONFIG_FILE
     config = load_config(file, overrides) if file is not None and file.exists() else make_config({}, overrides)

@@ -55,7 +55,7 @@ def save_checkpoint(
         shutil.rmtree(partial, ignore_errors=True)
         said = " ".join(str(error).split())
         raise CheckpointError(
-            f"{target} could not be written ({said}); mend that, and the same command goes on from what was saved before"
+            f"{target} could not be written ({said}); once that is mended, the same command goes on from the one before"
         ) from error
     _sync(parent)
     return target

@@ -56,7 +56,7 @@ class ModelConfig(Section):
 
 
 class AgentConfig(Section):
-    interface: Literal["plan_execute", "react", "act"] = "plan_execute"
+    interface: Literal["plan_execute", "plan_execute_copy", "react", "act"] = "plan_execute"
     """How the model is asked and its reply read."""
     layout: Literal["transcript", "window"] = "transcript"
     """transcript: append-only, one row an episode. window: the last turns and the admissible list in every prompt."""

@@ -1,0 +1,188 @@
+"""The commands at work: results on standard output, everything that people read on standard error."""
+
+import fcntl
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hiper.cli import main
+from hiper.runs.look import Where, watch
+from tests.envs.official_files import game_file, write_tree
+from tests.runs.tiny import carry_out, config_file, saved, tiny_model
+
+ROOT = Path(__file__).resolve().parents[2]
+FIELDS = {"success", "success_ci95", "episodes", "by_task", "split", "seeds", "invalid_rate", "turns_mean"}
+GAMES = {f"{split}/task/trial_{i}": game_file() for split in ("train", "valid_seen", "valid_unseen") for i in range(2)}
+Typed = Callable[[str], None]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIPER_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Puts a person's words on standard input."""
+    return lambda text: monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+def test_the_demo_from_end_to_end(tmp_path: Path) -> None:
+    small = [
+        "threads=1",
+        "env.max_turns=3",
+        "model.vocabulary=400",
+        "sft.steps=2",
+        "sft.episodes=4",
+        "train.steps=2",
+        "train.episodes=4",
+        "train.max_turns=3",
+        "train.critic_warmup=0",
+        "sampling.max_reply=8",
+        "eval.splits=['valid_unseen']",
+    ]
+    code = "import sys; from hiper.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, "demo", "--seed", "5", "--json", "-", *small],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["run"] == "runs/demo"
+    assert [(row["stage"], row["step"], row["episodes"]) for row in result["evaluations"]] == [
+        ("sft", 2, 200),
+        ("train", 2, 200),
+    ]
+    assert all(set(row) > FIELDS for row in result["evaluations"])
+    out = tmp_path / "runs" / "demo"
+    assert "seed = 5\n" in (out / "config.toml").read_text(encoding="utf-8")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "</html>" in page
+    assert "valid_unseen" in page
+    assert saved(out) == ["sft-000002", "step-000002"]
+    for said in ("imitation: 2 steps", "HiPER 2/2", "after imitation: valid_unseen success", "report: runs/demo/rep"):
+        assert said in done.stderr
+    assert "\x1b" not in done.stderr  # plain lines in a pipe
+
+
+def test_imitation_then_training_then_everything_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, file = tmp_path / "run", str(config_file(tmp_path, "eval.splits=['valid_unseen']"))
+    assert main(["sft", file, "--out", str(run), "--json", str(tmp_path / "deep" / "sft.json")]) == 0
+    assert saved(run) == ["sft-000002", "sft-000003"]
+    assert main(["train", file, "--out", str(run), "--json", "-"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [row["stage"] for row in result["evaluations"]] == ["sft", "train"]
+    first = json.loads((tmp_path / "deep" / "sft.json").read_text(encoding="utf-8"))
+    assert first["evaluations"] == result["evaluations"][:1]
+
+    where = ["--env", "few", "--split", "valid_unseen"]
+    assert main(["eval", str(run), *where, "--json", "-", "--save", str(tmp_path / "played.jsonl")]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["model"] == str(run)
+    for key in ("success", "by_task", "turns_mean", "invalid_rate", "max_turns", "data_sha256"):
+        assert row[key] == result["evaluations"][1][key]  # the same model, settings and games as at the run's end
+    assert (tmp_path / "played.jsonl").read_text(encoding="utf-8").count("\n") == 1 + 6
+
+    assert main(["play", str(run), "--watch", *where, "--max-turns", "2"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("turn_limit after 2 turns")
+
+    (run / "report.html").unlink()
+    assert main(["report", str(run)]) == 0
+    assert capsys.readouterr().out == f"{run}/report.html\n"
+    assert main(["report", str(run), "--out", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").read_bytes() == (run / "report.html").read_bytes()
+
+
+def test_a_dry_run_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(config_file(tmp_path)), "--out", str(tmp_path / "run"), "--dry-run"]) == 0
+    assert "[train.optim]" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_in_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, file = tmp_path / "run", str(config_file(tmp_path))
+    carry_out(run, only_imitation=True)
+    with (run / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["train", file, "--out", str(run)]) == 1
+    assert capsys.readouterr().err.endswith(f"hiper: {run}: another program is writing to this run\n")
+
+
+def test_eval_prints_one_row_or_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["eval", "random", "--env", "few", "--max-turns", "2", "--json", "-"]
+    assert main([*few, "--split", "valid_seen"]) == 0
+    assert json.loads(capsys.readouterr().out)["split"] == "valid_seen"
+    assert main(few) == 0
+    assert [row["split"] for row in json.loads(capsys.readouterr().out)] == ["valid_seen", "valid_unseen"]
+
+
+def test_eval_of_a_model_folder_with_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["--set", "agent.header=none", "--set", "threads=1", "--set", "agent.layout=window"]
+    settings += ["--max-turns", "2", "--episodes", "3", "--split", "train", "--temperature", "1", "--capacity", "2"]
+    assert main(["eval", str(tiny_model()), "--env", "few", *settings, "--json", "-"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["episodes"], row["max_turns"], row["temperature"], row["turns_mean"]) == (3, 2, 1.0, 2.0)
+
+
+def test_watching_the_expert(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", "--watch", "expert", "--seed", "3"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("generated/valid_unseen/")
+    assert "succeeded after" in out.splitlines()[-1]
+    assert main(["play", "expert", "--watch", "--seed", "3"]) == 0
+    assert capsys.readouterr().out == out
+
+
+def test_playing_oneself(typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
+    episode = watch("expert", Where(), "valid_seen", game=None, seed=0, temperature=0.0)
+    game = ["play", "--split", "valid_seen", "--game", episode.game]
+    typed("\n" + "".join(f"{turn.action}\n" for turn in episode.turns))
+    assert main(game) == 0
+    out = capsys.readouterr().out
+    assert "Your task is to: " in out
+    assert "\ninventory\nlook\n" in out  # the empty line asked for the list
+    assert out.endswith("You did it.\n")
+    typed("look\ndance\n")
+    assert main([*game, "--max-turns", "2"]) == 0
+    assert capsys.readouterr().out.endswith("Nothing happens.\n\nOut of turns.\n")
+    for leaving in ("q\n", ""):
+        typed(leaving)
+        assert main(game) == 0
+
+
+def test_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "--json", "-"]) == 0
+    generated = json.loads(capsys.readouterr().out)
+    assert {split: row["games"] for split, row in generated["splits"].items()} == {
+        "train": 10_000,
+        "valid_seen": 200,
+        "valid_unseen": 200,
+    }
+    tree = write_tree(tmp_path, GAMES)
+    assert main(["data", str(tree), "--json", str(tmp_path / "data.json")]) == 0
+    official = json.loads((tmp_path / "data.json").read_text(encoding="utf-8"))
+    assert [row["games"] for row in official["splits"].values()] == [2, 2, 2]
+    assert official["splits"]["train"]["env_version"].endswith("/json_2.1.1")
+    assert capsys.readouterr().err.count("sha256") == 3
+    assert any((Path(os.environ["HIPER_CACHE"]) / "alfworld").iterdir())
+
+
+def test_doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["doctor", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert {"python", "torch", "cpus", "gpu", "disk_free_gb", "folder_is_writable"} <= set(found)
+    assert all(name in err for name in found)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert main(["doctor"]) == 1
