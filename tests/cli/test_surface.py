@@ -83,9 +83,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "a.toml", "--steps", "3"], "unrecognized arguments: --steps 3"),
         (["train", "a.toml", "--out", "x", "steps"], "unrecognized arguments: steps"),
         (["eval", "expert", "seed=3"], "unrecognized arguments: seed=3"),
-        (["eval", "expert", "--episodes", "-1"], "argument --episodes: expected a whole number of at least 0, got '-1'"),
+        (
+            ["eval", "expert", "--episodes", "-1"],
+            "argument --episodes: expected a whole number of at least 0, got '-1'",
+        ),
         (["eval", "expert", "--seed", "x"], "argument --seed: expected a whole number of at least 0, got 'x'"),
-        (["eval", "expert", "--temperature", "-1"], "argument --temperature: expected a number of at least 0, got '-1'"),
+        (
+            ["eval", "expert", "--temperature", "-1"],
+            "argument --temperature: expected a number of at least 0, got '-1'",
+        ),
         (["play", "--temperature", "nan"], "argument --temperature: expected a number of at least 0, got 'nan'"),
     ],
 )

@@ -21,6 +21,7 @@ class Episode:
     seed: int
     prompts: tuple[Prompt, ...]
     stop: str = NEVER
+    forced: tuple[str, str] | None = None
 
 
 def transcript(seed: int, *texts: str, stop: str = NEVER) -> Episode:
@@ -42,6 +43,7 @@ def request(slot: int, episode: Episode, turn: int) -> Request:
         observation="",
         admissible=(),
         info={},
+        forced=episode.forced,
     )
 
 
@@ -118,6 +120,11 @@ class Twin:
             reply.append(token)
             logprobs.append(logprob)
             pieces.append(self.tokenizer.bytes_of(token))
+            if episode.forced and b"".join(pieces) == episode.forced[0].encode():
+                for written in self.tokenizer.encode(episode.forced[1])[: room - len(reply)]:
+                    reply.append(written)
+                    logprobs.append(0.0)
+                    pieces.append(self.tokenizer.bytes_of(written))
             complete = token == self.tokenizer.eos_id or episode.stop.encode() in b"".join(pieces)
         return Sample(
             slot=0,

@@ -178,6 +178,63 @@ def test_the_stop_text_of_an_earlier_reply_does_not_count(policy: Policy) -> Non
     assert same(said, wanted)
 
 
+COPY = "<subgoal>find a mug</subgoal>"
+
+
+def beginnings(policy: Policy, max_reply: int) -> list[tuple[int, str]]:
+    """Seeds, and the text of the first one or two tokens that they make the model say after `a`."""
+    sampler = TorchSampler(policy, capacity=8, max_reply=max_reply)
+    free = [said for (said,) in play(sampler, [transcript(seed, "a") for seed in range(8)])]
+    first = [b"".join(sample.reply_bytes[: 1 + seed % 2]) for seed, sample in enumerate(free)]
+    return [(seed, piece.decode()) for seed, piece in enumerate(first) if piece and piece.isascii()]
+
+
+def test_text_that_code_writes(policy: Policy) -> None:
+    """A reply that is exactly the trigger goes on with the text, unsampled; then with what the model says after it."""
+    copy = tokenizer().encode(COPY)
+    cases = beginnings(policy, 12)
+    assert len(cases) >= 4
+    episodes = [
+        Episode(seed=seed, prompts=transcript(seed, "a", "b").prompts, forced=(trigger, COPY))
+        for seed, trigger in cases
+    ]
+    twin = Twin(policy, max_reply=12)
+    said = play(TorchSampler(policy, capacity=3, max_reply=12), episodes)
+    assert all_same(said, [twin.play(episode) for episode in episodes])
+    for (seed, trigger), (sample, _) in zip(cases, said, strict=True):
+        start = 1 + seed % 2
+        assert sample.text.startswith(trigger + COPY)
+        assert sample.reply_ids[start : start + len(copy)] == copy
+        assert sample.reply_logprobs[start : start + len(copy)] == (0.0,) * len(copy)
+        assert len(sample.reply_ids) == len(sample.reply_logprobs) == len(sample.reply_bytes) == 12
+        assert all(
+            logprob < 0 for logprob in sample.reply_logprobs[:start] + sample.reply_logprobs[start + len(copy) :]
+        )
+
+
+def test_text_that_code_writes_is_left_out_elsewhere(policy: Policy) -> None:
+    """A trigger that is only a part of the beginning, or comes later, does nothing."""
+    sampler = TorchSampler(policy, capacity=1, max_reply=12)
+    (seed, trigger), *_ = ((seed, trigger) for seed, trigger in beginnings(policy, 12) if len(trigger) > 1)
+    free = say(sampler, transcript(seed, "a"))
+    for other in (trigger[:-1], trigger[1:], trigger + "x"):
+        episode = Episode(seed=seed, prompts=transcript(seed, "a").prompts, forced=(other, COPY))
+        assert same([say(sampler, episode)], [free])
+
+
+@pytest.mark.parametrize("room", [2, 3, 5, 8])
+def test_text_that_code_writes_is_bounded_too(policy: Policy, room: int) -> None:
+    """It is cut where the reply is, by its own limit or by the end of the context."""
+    (seed, trigger), *_ = beginnings(policy, 8)
+    episode = Episode(seed=seed, prompts=transcript(seed, "a").prompts, forced=(trigger, COPY))
+    for limits in ({"max_reply": room}, {"max_reply": 20, "max_length": 1 + room}):
+        sample = say(TorchSampler(policy, capacity=1, **limits), episode)
+        assert same([sample], Twin(policy, **limits).play(episode))
+        assert len(sample.reply_ids) == room
+        assert sample.cut
+        assert sample.overflow == ("max_length" in limits)
+
+
 def test_an_end_token_ends_the_reply_and_has_no_bytes(policy: Policy) -> None:
     end = tokenizer().eos_id
     sampler = TorchSampler(policy, capacity=128, max_reply=20)

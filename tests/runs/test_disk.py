@@ -37,7 +37,9 @@ def said_by(capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
-def test_a_full_disk_loses_nothing(tmp_path: Path, disk: tuple[Path, Mount], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_loses_nothing(
+    tmp_path: Path, disk: tuple[Path, Mount], capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, mount = disk
     out, command = folder / "run", ["train", str(config_file(tmp_path)), "--out", str(folder / "run")]
     for _ in range(2):

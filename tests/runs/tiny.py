@@ -4,6 +4,7 @@ import atexit
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import numpy as np
 import tomli_w
 
 import hiper
+from hiper.agents import INTERFACES
 from hiper.envs.alfworld.env import AlfworldEnv
 from hiper.envs.alfworld.generate import GeneratedGames
 from hiper.learn import Optimizer, OptimSettings, imitation_step
 from hiper.models import Policy, Tokenizer
-from hiper.records import CHECKPOINT_FOLDER, EVALS_FILE, METRICS_FILE, read_jsonl
+from hiper.records import CHECKPOINT_FOLDER, EVALS_FILE, METRICS_FILE, Decision, Trajectory, read_jsonl
 from hiper.runs import setup
 from hiper.runs.config import Config, make_config
 from hiper.runs.imitate import to_demonstrations
@@ -36,17 +38,27 @@ def tiny_model() -> Path:
     config = make_config(plain, ["env.max_turns=6"])
     setup.set_up_torch(1)
     world = World(config.env)
-    episodes = setup.demonstrate(config, world, step=0, count=48)
+    rng = np.random.default_rng(0)
+    episodes = [_restless(episode, rng) for episode in setup.demonstrate(config, world, step=0, count=48)]
     policy = _blank(_tokenizer(config, world))
     batch = to_demonstrations(episodes, policy.tokenizer, observation_weight=0.1)
     optimizer = Optimizer(policy, OptimSettings(kind="muon", lr=2e-2))
-    rng = np.random.default_rng(0)
     for step in range(40):
         optimizer.set_scale(1 - step / 50)
         chosen = [batch[i] for i in rng.choice(len(batch), 8, replace=False)]
         imitation_step(policy, optimizer, chosen, budget=8192, max_grad_norm=1.0)
     policy.save(folder)
     return folder
+
+
+def _restless(episode: Trajectory, rng: np.random.Generator) -> Trajectory:
+    """The expert, but for a SWITCH (to the subgoal it has) at every third turn: there are to be many segments."""
+    plan = INTERFACES["plan_execute"]
+    turns = tuple(
+        replace(turn, reply=plan.format(Decision.SWITCH, turn.subgoal, turn.action)) if rng.random() < 1 / 3 else turn
+        for turn in episode.turns
+    )
+    return replace(episode, turns=turns)
 
 
 def _tokenizer(config: Config, world: World) -> Tokenizer:

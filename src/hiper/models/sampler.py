@@ -215,11 +215,11 @@ class TorchSampler:
 
     def _force(self, slot: _Slot) -> None:
         """Append the text that code writes. It was not sampled: its log-probability is that of certainty."""
-        ids = self.policy.tokenizer.encode(slot.forced)
+        ids = self.policy.tokenizer.encode(slot.forced)[: slot.room - len(slot.reply)]
         slot.reply += ids
         slot.logprobs += [0.0] * len(ids)
         slot.pending += ids
-        slot.text += slot.forced.encode()
+        slot.text += b"".join(self.policy.tokenizer.bytes_of(token) for token in ids)
 
     def _finish(self, index: int, *, cut: bool, overflow: bool = False) -> None:
         slot = self._slots[index]

@@ -50,12 +50,18 @@ class GeneratedGames:
     """A split of generated games, as a `GameSource`."""
 
     def __init__(
-        self, split: str, seed: int = 0, size: Size = "full", chain: int = 1, n: int | None = None
+        self,
+        split: str,
+        seed: int = 0,
+        size: Size = "full",
+        chain: int = 1,
+        n: int | None = None,
+        room: str = "",
     ) -> None:
         """size: `full`, about 23 receptacles and 32 items, or `small`, 6 to 9 and about 10.
 
         chain: number of tasks to do one after another in each game (see `ladder`). n: number of games; the
-        first ones are the same whatever it is. Raises UnknownName (split) or ValueError (anything else).
+        first ones are the same whatever it is. room: only homes of this kind, e.g. `kitchen`; "" for all. Raises UnknownName (split) or ValueError (anything else).
         """
         if split not in _GAMES:
             raise UnknownName(f"unknown split {split!r}; known: {', '.join(_GAMES)}{nearest(split, _GAMES)}")
@@ -65,7 +71,11 @@ class GeneratedGames:
             raise ValueError(f"chain must be 1 to {MAX_CHAIN}, not {chain}")
         if n is not None and n < 1:
             raise ValueError(f"n must be at least 1, not {n}")
+        rooms = sorted(placement().rooms)
+        if room and room not in rooms:
+            raise UnknownName(f"unknown room {room!r}; known: {', '.join(rooms)}{nearest(room, rooms)}")
         self._split = split
+        self._room = room
         self._seed = seed
         self._size: Size = size
         self._chain = chain
@@ -80,7 +90,8 @@ class GeneratedGames:
     @property
     def version(self) -> str:
         """Version of the generator, with its settings."""
-        return f"{VERSION}/{self._size}/chain-{self._chain}/seed-{self._seed}"
+        where = f"/{self._room}" if self._room else ""
+        return f"{VERSION}/{self._size}{where}/chain-{self._chain}/seed-{self._seed}"
 
     @property
     def sha256(self) -> str:
@@ -128,7 +139,8 @@ class GeneratedGames:
         """Where game number `index` is, and what for."""
         dice = self._dice("plan", index)
         first, count = _HOMES[self._split]
-        room, kind = dice.weighted(kinds())
+        odds = {pair: odd for pair, odd in kinds().items() if self._room in ("", pair[0])}
+        room, kind = dice.weighted(odds)
         for _ in range(_ATTEMPTS):
             place = home(self._seed, self._size, room, first + dice.below(count))
             stages = draw_stages(place, kind, self._chain, dice)
