@@ -43,10 +43,7 @@ def model(tmp_path: Path) -> Path:
         ("sampling.max_reply=0", "sampling.max_reply: Input should be greater than or equal to 1 (got 0)"),
         ("env.name=alfwold", "unknown environment 'alfwold'; known: alfworld, "),
         ("env.data=/no/such/data", "no such file or folder: /no/such/data"),
-        (
-            "env.train_split=trian",
-            "unknown split 'trian'; known: train, valid_seen, valid_unseen; did you mean 'train'?",
-        ),
+        ("env.train_split=trian", "valid_seen, valid_unseen; did you mean 'train'?"),
         ("eval.splits=['test']", "unknown split 'test'; known: train, valid_seen, valid_unseen"),
         ("env.options.sise=small", "got an unexpected keyword argument 'sise'"),
         ("model.path=/no/such/model", "/no/such/model: no tokenizer could be loaded"),

@@ -62,7 +62,7 @@ def test_gradient_does_not_depend_on_the_split_or_order(policy: Policy, budget: 
     wanted = gradients(policy)
     step(policy, batch[::-1], budget)
     for name, gradient in gradients(policy).items():
-        assert (gradient - wanted[name]).abs().max() <= 1e-6 * max(1.0, float(wanted[name].abs().max())), name
+        assert (gradient - wanted[name]).abs().max() <= 1e-5 * max(1.0, float(wanted[name].abs().max())), name
 
 
 def test_tokens_of_no_weight_are_read_but_not_learnt(policy: Policy) -> None:
@@ -72,7 +72,7 @@ def test_tokens_of_no_weight_are_read_but_not_learnt(policy: Policy) -> None:
     step(policy, [one])
     wanted = gradients(policy)
     other = replace(one, ids=(*one.ids[:5], 17, 18, 19))
-    assert step(policy, [other]) == pytest.approx(step(policy, [one]), rel=1e-6)
+    assert step(policy, [other]) == pytest.approx(step(policy, [one]), rel=1e-5)
     for name, gradient in gradients(policy).items():
         torch.testing.assert_close(gradient, wanted[name], rtol=1e-5, atol=1e-7)
 

@@ -73,7 +73,7 @@ def test_split_order_and_layout_of_rows_do_not_matter(policy: Policy, budget: in
     batch = examples(policy, played(layout=layout, seed=seed))
     wanted = learned(policy, batch, ALL_PARTS)
     shuffled = [batch[n] for n in np.random.default_rng(seed).permutation(len(batch))]
-    assert close(learned(policy, shuffled, ALL_PARTS, budget=budget), wanted, 1e-6)
+    assert close(learned(policy, shuffled, ALL_PARTS, budget=budget), wanted, 1e-5)
 
 
 def test_padded_attention_does_not_matter(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_padded_attention_does_not_matter(policy: Policy, monkeypatch: pytest.Mo
         return self._padded(q, k, v, scale)
 
     monkeypatch.setattr(Documents, "attend", padded)
-    assert close(learned(policy, batch, ALL_PARTS, budget=50), wanted, 1e-6)
+    assert close(learned(policy, batch, ALL_PARTS, budget=50), wanted, 1e-5)
 
 
 @pytest.mark.parametrize("layout", ["transcript", "window"])
@@ -100,7 +100,7 @@ def test_an_episode_adds_its_own_gradient_whatever_else_is_packed(policy: Policy
         parts.append(learned(policy, alone, s)[1])
     for name, gradient in together.items():
         mean = sum(count * part[name] for count, part in zip(counts, parts, strict=True)) / sum(counts)
-        assert (gradient - mean).abs().max() <= 1e-6 * max(1.0, float(gradient.abs().max())), name
+        assert (gradient - mean).abs().max() <= 1e-5 * max(1.0, float(gradient.abs().max())), name
 
 
 def test_at_ratio_1_the_loss_is_minus_the_mean_advantage(policy: Policy) -> None:

@@ -83,8 +83,8 @@ MUTANTS = {
     "temperature forgotten": ("learner", "logits = logits / temperature", "logits = logits"),
     "warm-up of the critic moves the trunk": (
         "learner",
-        "hidden if train_policy else hidden.detach()",
-        "hidden",
+        "torch.set_grad_enabled(train_policy)",
+        "torch.set_grad_enabled(True)",
     ),
     "entropy is punished": ("learner", "surrogate - s.entropy_coef * spread", "surrogate + s.entropy_coef * spread"),
     "coefficient of the value loss forgotten": ("learner", "loss = s.value_coef * loss", "loss = 1.0 * loss"),

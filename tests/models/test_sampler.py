@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiper.models import ModelError, Policy, TorchSampler
+from hiper.models.attention import Slots
 from hiper.records import Prompt, Sample
 from tests.models.episodes import Episode, Twin, play, recomputed, request, same, say, transcript, window
 from tests.models.small import CONFIGS, TEXTS, tiny, tokenizer
@@ -74,6 +75,24 @@ def test_replies_do_not_depend_on_company(
     """Any capacity, order of submission, and size of the pieces in which long prompts are read."""
     sampler = TorchSampler(policy, capacity=capacity, max_reply=MAX_REPLY, prefill=prefill)
     assert all_same(play(sampler, EPISODES, order), wanted)
+
+
+@pytest.mark.parametrize("prefill", [1, 10, 64])
+def test_no_step_reads_more_than_is_allowed(policy: Policy, prefill: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the one token of each slot that is replying."""
+    read: list[int] = []
+
+    def hidden(self: Policy, ids_N: torch.Tensor, position_N: torch.Tensor, packing: Slots) -> torch.Tensor:
+        read.append(sum(stop - start for start, stop in packing.chunks))
+        assert packing.singles + read[-1] == len(ids_N)
+        return plain(self, ids_N, position_N, packing)
+
+    plain = Policy.hidden
+    monkeypatch.setattr(Policy, "hidden", hidden)
+    sampler = TorchSampler(policy, capacity=4, max_reply=3, prefill=prefill)
+    prompts = [transcript(seed, LONG) for seed in range(4)]
+    play(sampler, prompts)
+    assert max(read) == prefill
 
 
 @pytest.mark.parametrize("kind", CONFIGS)

@@ -54,8 +54,8 @@ class Child:
         """Until the call at which it was to halt."""
         end = time.monotonic() + PATIENCE
         while not self._reached.exists():
-            alive = self.send(0)
-            assert alive and time.monotonic() < end, f"it never halted there\n{self.stderr.read_text()}"
+            assert self.send(0), f"it ended before that\n{self.said()}"
+            assert time.monotonic() < end, f"it never came there\n{self.said()}"
             time.sleep(0.002)
 
     def go_on(self) -> None:

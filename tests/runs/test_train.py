@@ -4,7 +4,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -86,13 +86,13 @@ def test_the_value_heads_can_be_trained_first(tmp_path: Path) -> None:
 
 
 def test_divergence_from_the_start_model_is_held_down(tmp_path: Path) -> None:
-    options = ("train.steps=3", "train.optim.lr=0.01", "train.optim.warmup=0", "train.minibatches=1")
+    options = ("train.steps=4", "train.optim.lr=0.002", "train.optim.warmup=0", "train.minibatches=1")
     kl = {}
-    for coefficient in (1e-9, 10.0):
+    for coefficient in (1e-9, 3.0):
         carry_out(tmp_path / str(coefficient), *SHORT, *options, f"train.kl_coef={coefficient}")
         kl[coefficient] = [row["learn/kl_reference"] for row in metrics(tmp_path / str(coefficient), "train")]
     assert abs(kl[1e-9][0]) < 1e-6  # the first step begins at the start model
-    assert 0 < kl[10.0][-1] < 0.7 * kl[1e-9][-1]
+    assert 0 < kl[3.0][-1] < 0.7 * kl[1e-9][-1]
 
 
 def test_episodes_of_a_group_share_their_game_and_nothing_else(tmp_path: Path) -> None:
@@ -171,8 +171,8 @@ def test_the_third_step_that_is_not_finite_stops_imitation_and_keeps_its_batch(
 class Flaky(AlfworldEnv):
     """Fails where `fails(game, attempt, steps)` says so; step 0 is the reset."""
 
-    fails: Any
-    attempts: dict[str, int]
+    fails: ClassVar[Any]
+    attempts: ClassVar[dict[str, int]]
 
     def reset(self, **more: Any) -> Any:
         self.game, self.count = more["options"]["game"], 0
@@ -193,7 +193,7 @@ class Flaky(AlfworldEnv):
 @pytest.fixture
 def flaky(tmp_path: Path) -> Iterator[type[Flaky]]:
     class Mine(Flaky):
-        attempts: dict[str, int] = {}
+        attempts: ClassVar[dict[str, int]] = {}
 
     hiper.register("flaky", lambda data=None, split="train", **more: Mine(few(split=split).games, split, **more))
     return Mine
@@ -255,7 +255,7 @@ def test_options_that_the_environment_does_not_know(option: str, tmp_path: Path)
 def test_a_device_that_is_not_there(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is one here")
-    with pytest.raises(ConfigError, match="model.device 'cuda'"):
+    with pytest.raises(ConfigError, match=r"model\.device 'cuda'"):
         carry_out(tmp_path, "model.device=cuda")
 
 

@@ -128,9 +128,14 @@ def _byte_length(text: str) -> int:
     return len(text.encode("utf-8", errors="surrogatepass"))
 
 
-def _refusal(text: str, subgoal: str, reason: Invalid) -> Reply:
-    whole = {Kind.ACTION: Span(start=0, stop=_byte_length(text))}
-    return Reply(decision=Decision.KEEP, subgoal=subgoal, action="", invalid=reason, bytes=whole)
+def _refusal(text: str, subgoal: str, reason: Invalid, forced: tuple[str, str] | None = None) -> Reply:
+    """All of the text counts as the action, except what code wrote: that was not decided by the model."""
+    end = _byte_length(text)
+    bytes_of = {Kind.ACTION: Span(start=0, stop=end)}
+    if forced is not None and text.startswith("".join(forced)):
+        trigger, copy = (_byte_length(part) for part in forced)
+        bytes_of = {Kind.SWITCH: Span(start=0, stop=trigger), Kind.ACTION: Span(start=trigger + copy, stop=end)}
+    return Reply(decision=Decision.KEEP, subgoal=subgoal, action="", invalid=reason, bytes=bytes_of)
 
 
 _PLAN_INSTRUCTIONS = """\
@@ -174,7 +179,7 @@ class PlanExecute:
         try:
             return self._parse(reply, subgoal, cut)
         except _Refused as refused:
-            return _refusal(reply, subgoal, refused.reason)
+            return _refusal(reply, subgoal, refused.reason, self.forced(subgoal))
 
     def _parse(self, text: str, in_force: str, cut: bool) -> Reply:
         if cut and self.stop not in text:

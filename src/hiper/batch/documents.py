@@ -104,12 +104,16 @@ class _Builder:
         )
 
 
-def documents(trajectories: Sequence[Trajectory]) -> list[Document]:
-    """All documents of the episodes, in order. Raises BatchError for an episode without sampled tokens."""
-    return [document for episode, one in enumerate(trajectories) for document in _documents(episode, one)]
+def documents(trajectories: Sequence[Trajectory], *, max_length: int | None = None) -> list[Document]:
+    """All documents of the episodes, in order. Raises BatchError for an episode without sampled tokens.
+
+    A final context that no longer fits into `max_length` tokens is read as far as it fits: the episode ended because
+    the model could not read on.
+    """
+    return [document for n, one in enumerate(trajectories) for document in _documents(n, one, max_length)]
 
 
-def _documents(episode: int, trajectory: Trajectory) -> list[Document]:
+def _documents(episode: int, trajectory: Trajectory, max_length: int | None) -> list[Document]:
     builders: list[_Builder] = []
     for turn in trajectory.turns:
         if not turn.reply_ids:
@@ -121,7 +125,8 @@ def _documents(episode: int, trajectory: Trajectory) -> list[Document]:
     if not trajectory.ending.is_terminal and trajectory.final_context_ids:
         if trajectory.final_context_is_fresh:
             builders.append(_Builder(episode))
-        builders[-1].add_context(trajectory.final_context_ids)
+        room = None if max_length is None else max(0, max_length - len(builders[-1].ids))
+        builders[-1].add_context(trajectory.final_context_ids[:room])
         builders[-1].points.append((len(builders[-1].ids) - 1, U, len(trajectory.turns)))
     return [builder.build() for builder in builders]
 

@@ -139,9 +139,10 @@ class Learner:
     def _backward(self, examples: Sequence[PPOExample], batch: TokenBatch, *, train_policy: bool) -> dict[str, float]:
         policy, s = self.policy, self.settings
         micro = _Micro(policy, [one.example.document for one in examples])
-        hidden = policy.hidden(micro.ids, micro.position, micro.packing)
         # Without the policy's loss beside it, the value loss alone would move the trunk by whole optimiser steps.
-        loss, logs = self._value_part(examples, micro, hidden if train_policy else hidden.detach(), batch)
+        with torch.set_grad_enabled(train_policy):
+            hidden = policy.hidden(micro.ids, micro.position, micro.packing)
+        loss, logs = self._value_part(examples, micro, hidden, batch)
         loss = s.value_coef * loss
         if train_policy:
             part, more = self._policy_part(examples, micro, hidden, batch)
@@ -172,7 +173,8 @@ class Learner:
         logprob, logits = micro.logprobs(self.policy, hidden, self.temperature)
         count = max(batch.tokens, 1)
         surrogate = policy_loss(logprob, old, advantage, s).sum() / count
-        spread = entropy(logits).sum() / count
+        with torch.set_grad_enabled(s.entropy_coef > 0):
+            spread = entropy(logits).sum() / count
         loss = surrogate - s.entropy_coef * spread
         logs = {"policy_loss": surrogate.detach(), "entropy": spread.detach()}
         if s.kl_coef:

@@ -93,7 +93,7 @@ class OptimConfig(Section):
     floor: Share = 0.1
     """Learning rate at the end, as a share of the peak (cosine decay)."""
     max_grad_norm: NonNegative = 1.0
-    """Gradient norms above it are scaled down."""
+    """Gradient norms above it are scaled down; 0: never."""
 
 
 class ImitationConfig(Section):

@@ -59,7 +59,7 @@ def train_round(
     policy = learner.policy
     played = collect(config, world, sampler, progress.step, clock)
     episodes = [one for one in played if one.turns]  # where the environment never even began, nothing can be learnt
-    rows = documents(episodes)
+    rows = documents(episodes, max_length=policy.max_length)
     scores = score(policy, rows, temperature=config.sampling.temperature, budget=config.budget)
     values = gather_values(episodes, rows, [one.value_P for one in scores])
     gap = logprob_gap(rows, scores, config.train.max_logprob_gap)
