@@ -173,8 +173,7 @@ def ours(data: Path, scripts: Sequence[Script], repeats: int) -> tuple[Played, P
                         engine.admissible()
     played, stepped = repeats * len(scripts), repeats * sum(len(script.commands) for script in scripts)
     first, second = (
-        Played(played, reset.seconds, stepped, step.seconds, shown)
-        for reset, step in zip(resets, steps, strict=True)
+        Played(played, reset.seconds, stepped, step.seconds, shown) for reset, step in zip(resets, steps, strict=True)
     )
     return first, second
 
@@ -283,9 +282,7 @@ def table(result: dict[str, Any]) -> str:
         lines.append(f"{f'vector of {number}':<35}{step * 1e6:>12,.1f} us{1 / step:>12,.0f}")
     loaded = result["loading"]
     lines.append("A step includes the admissible commands; an official reset includes loading the game.")
-    lines.append(
-        f"{loaded['train_games']:,} training games ready from the cache in {loaded['ready_s']:.3f} s."
-    )
+    lines.append(f"{loaded['train_games']:,} training games ready from the cache in {loaded['ready_s']:.3f} s.")
     lines.append(f"{loaded['games_resident']:,} games built and kept: {loaded['resident_mb']:.0f} MB.")
     return "\n".join(lines)
 

@@ -120,9 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             Path(args.json).write_text(json.dumps(result) + "\n", "utf-8")
         print(f"{args.episodes} episodes of up to {args.turns} turns, best of {args.repeats}")
         print(f"plain Python  {1e3 * result['plain_s']:8.3f} ms")
-        print(
-            f"vectorised    {1e3 * result['vectorised_s']:8.3f} ms   ({result['speedup']:.1f} times faster)"
-        )
+        print(f"vectorised    {1e3 * result['vectorised_s']:8.3f} ms   ({result['speedup']:.1f} times faster)")
         print(f"largest difference {result['largest_difference']:.1e}")
     if result["largest_difference"] > 1e-12:
         print("the two do not agree", file=sys.stderr)

@@ -93,9 +93,7 @@ def main(seed: int = 0) -> list[float]:
         success.append(float(e["opened"].mean()))
         if update % 10 == 0 or update == UPDATES - 1:
             turns, segments = e["length"].mean(), credit.mask_high_BT.sum() / EPISODES
-            print(
-                f"update {update:3d}  success {success[-1]:.2f}  turns {turns:4.1f}  segments {segments:4.1f}"
-            )
+            print(f"update {update:3d}  success {success[-1]:.2f}  turns {turns:4.1f}  segments {segments:4.1f}")
     return success
 
 

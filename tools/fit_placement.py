@@ -24,9 +24,7 @@ ROOMS: Final = {0: "kitchen", 2: "living room", 3: "bedroom", 4: "bathroom"}  # 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="the official games, json_2.1.1: tree or pack")
     default = Path(placement.__file__).with_name(placement.FILE)
     parser.add_argument("--out", type=Path, default=default)
@@ -80,9 +78,7 @@ def _holds(games: Iterable[Game]) -> dict[str, list[str]]:
     holds: dict[str, set[str]] = defaultdict(set)
     for game in games:
         for receptacle in game.receptacles:
-            holds[receptacle.type].update(
-                i.type for k, i in enumerate(game.items) if receptacle.accepts >> k & 1
-            )
+            holds[receptacle.type].update(i.type for k, i in enumerate(game.items) if receptacle.accepts >> k & 1)
     return {receptacle: sorted(items) for receptacle, items in holds.items()}
 
 
@@ -98,9 +94,7 @@ def _found(games: Iterable[Game]) -> dict[str, dict[str, list[int]]]:
         for item_type, indices in inside.items():
             present[item_type].update(receptacles)
             holding[item_type].update(game.receptacles[r].type for r in indices)
-    return {
-        item: {r: [holding[item][r], n] for r, n in sorted(present[item].items())} for item in sorted(present)
-    }
+    return {item: {r: [holding[item][r], n] for r, n in sorted(present[item].items())} for item in sorted(present)}
 
 
 def _room(games: Sequence[Game]) -> dict[str, object]:

@@ -139,9 +139,7 @@ def test_there_is_nothing_to_keep_at_the_start() -> None:
 
 def test_every_reason_but_admissibility_is_tested_here() -> None:
     tested = {reason for _, _, reason in REFUSED} | {Invalid.KEEP_WITHOUT_SUBGOAL}
-    assert tested == set(Invalid) - {
-        Invalid.NOT_ADMISSIBLE
-    }  # that one is the environment's say: tests/rollout
+    assert tested == set(Invalid) - {Invalid.NOT_ADMISSIBLE}  # that one is the environment's say: tests/rollout
 
 
 @pytest.mark.parametrize(
@@ -181,9 +179,7 @@ def test_any_text_is_read_and_what_is_valid_survives_its_canonical_form(
     grammar = INTERFACES[name]
     reply = grammar.parse(text, subgoal=subgoal, cut=cut)
     if reply.invalid is None:
-        again = grammar.parse(
-            grammar.format(reply.decision, reply.subgoal, reply.action), subgoal=subgoal, cut=False
-        )
+        again = grammar.parse(grammar.format(reply.decision, reply.subgoal, reply.action), subgoal=subgoal, cut=False)
         assert (again.decision, again.subgoal, again.action) == (reply.decision, reply.subgoal, reply.action)
         assert again.invalid is None
     else:
@@ -198,9 +194,7 @@ def test_even_lone_surrogates_are_read(text: str) -> None:
         grammar.parse(text, subgoal="find mug", cut=False)
 
 
-@given(
-    decision=st.sampled_from(Decision), subgoal=CLEAN, action=CLEAN, name=st.sampled_from(sorted(INTERFACES))
-)
+@given(decision=st.sampled_from(Decision), subgoal=CLEAN, action=CLEAN, name=st.sampled_from(sorted(INTERFACES)))
 def test_what_is_formatted_is_read_back(decision: Decision, subgoal: str, action: str, name: str) -> None:
     grammar = INTERFACES[name]
     reply = grammar.parse(grammar.format(decision, subgoal, action), subgoal=subgoal, cut=False)

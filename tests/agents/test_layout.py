@@ -78,9 +78,7 @@ def test_layouts_share_nothing_between_episodes() -> None:
     make = make_layout("window", ACT)
     first = make()
     before = first.start("A room.", ["look"])
-    first.after(
-        "<action>look</action>", ACT.parse("<action>look</action>", subgoal="", cut=False), "x", [], 1
-    )
+    first.after("<action>look</action>", ACT.parse("<action>look</action>", subgoal="", cut=False), "x", [], 1)
     assert make().start("A room.", ["look"]) == before
 
 

@@ -56,9 +56,7 @@ def test_the_expert_switches_where_another_subgoal_is_in_force() -> None:
     keep = ADVICE | {"expert_decision": "KEEP"}
     answer(expert, request(turn=0))
     other = keep | {"expert_subgoal": "find desk"}
-    assert answer(expert, request(turn=1, info=other))[0].startswith(
-        "<switch>SWITCH</switch><subgoal>find desk<"
-    )
+    assert answer(expert, request(turn=1, info=other))[0].startswith("<switch>SWITCH</switch><subgoal>find desk<")
     # A new episode in the same slot, or a slot that was closed, starts with no subgoal.
     assert answer(expert, request(turn=0, info=other))[0].startswith("<switch>SWITCH")
     expert.close(0)
@@ -101,9 +99,7 @@ def test_mistakes_depend_on_seed_and_turn_alone() -> None:
     def mistakes(slots: list[int]) -> dict[tuple[int, int], str]:
         expert = ExpertSampler(PLAN, mistake_rate=0.5)
         turns = [(slot, turn) for turn in range(6) for slot in slots]
-        return {
-            (slot, turn): answer(expert, request(slot=slot, seed=slot, turn=turn))[0] for slot, turn in turns
-        }
+        return {(slot, turn): answer(expert, request(slot=slot, seed=slot, turn=turn))[0] for slot, turn in turns}
 
     assert mistakes([0, 1, 2]) == mistakes([2, 0, 1])
 

@@ -144,9 +144,7 @@ def test_every_third_party_import_is_declared() -> None:
     known = {re.split(r"[\[<>=~! ]", d, maxsplit=1)[0].replace("-", "_").lower() for d in declared}
     known |= {"hiper", "textworld"}  # textworld is the engine inside alfworld
     used = {
-        (item.target.split(".")[0], path)
-        for path in python_files()
-        for item in imports(path.read_text("utf-8"), path)
+        (item.target.split(".")[0], path) for path in python_files() for item in imports(path.read_text("utf-8"), path)
     }
     missing = sorted(
         f"{path.relative_to(ROOT)}: {library}"

@@ -57,9 +57,7 @@ def high_advantages(
     ]
 
 
-def low_advantage(
-    t: int, stop: int, rewards: Row, V_low: Row, V_next: float, A_next: float, lams: Lambdas
-) -> float:
+def low_advantage(t: int, stop: int, rewards: Row, V_low: Row, V_next: float, A_next: float, lams: Lambdas) -> float:
     """Surprises up to the end of the segment [.., stop), then κ of the next segment's advantage."""
     after = [*V_low[t + 1 : stop], V_next]
     surprise = [rewards[t + i] + lams.gamma * after[i] - V_low[t + i] for i in range(stop - t)]

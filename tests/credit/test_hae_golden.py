@@ -61,14 +61,10 @@ def test_golden_with_the_whole_trace_carried() -> None:
     # A_low2 = .9·.7 - .4 + .72·.2256 = .392432; A_low1 = 1 + .9·.4 - .6 + .72·A_low2
     # A_low0 = .9·.6 - .5 + .72·A_low1
     low_1 = 0.76 + 0.72 * 0.392432
-    assert_allclose(
-        credit.action_BT, [[0.04 + 0.72 * low_1, low_1, 0.392432, 0.53632, 0.856, 0.5]], atol=1e-12
-    )
+    assert_allclose(credit.action_BT, [[0.04 + 0.72 * low_1, low_1, 0.392432, 0.53632, 0.856, 0.5]], atol=1e-12)
     assert_allclose(credit.subgoal_BT, [[1.07542368, 0, 0, 0.2256, 0, 0.8]], atol=1e-12)
     # now S = M
-    assert_allclose(
-        credit.switch_BT[0, 1:], [1.6949152 - 0.5, 0.772128 - 0.45, 0.3256, 0.834, 0.7], atol=1e-12
-    )
+    assert_allclose(credit.switch_BT[0, 1:], [1.6949152 - 0.5, 0.772128 - 0.45, 0.3256, 0.834, 0.7], atol=1e-12)
 
 
 @given(batches(), fractions, fractions, fractions, fractions)

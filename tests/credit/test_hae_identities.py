@@ -174,9 +174,7 @@ def test_g_padding_changes_nothing(batch: Batch, extra: int, switch: bool) -> No
 def test_g_one_batch_is_its_episodes_one_by_one(batch: Batch) -> None:
     together = hae(**batch.arrays(), **SOME, lam_boundary=0.5)
     for b in range(len(batch.lengths_B)):
-        alone = hae(
-            **{name: array[b : b + 1] for name, array in batch.arrays().items()}, **SOME, lam_boundary=0.5
-        )
+        alone = hae(**{name: array[b : b + 1] for name, array in batch.arrays().items()}, **SOME, lam_boundary=0.5)
         for name in (*ADVANTAGES, *TARGETS):
             assert (getattr(alone, name)[0] == getattr(together, name)[b]).all(), name
 

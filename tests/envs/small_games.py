@@ -56,9 +56,7 @@ CAN_CONTAIN = {
 PLACE_PEN = Goal("place", "pen", "drawer")
 
 
-def home(
-    goal: Goal = PLACE_PEN, task: str = "Your task is to: put a pen in drawer.", name: str = "home"
-) -> Game:
+def home(goal: Goal = PLACE_PEN, task: str = "Your task is to: put a pen in drawer.", name: str = "home") -> Game:
     """A home with one of everything the rules are about."""
     return build_game(
         goal=goal,

@@ -218,9 +218,7 @@ def test_a_damaged_cache_file_is_replaced(tmp_path: Path, content: bytes | None)
     assert list(file.parent.iterdir()) == [file]  # nothing half-written is left behind
 
 
-def test_without_a_place_to_keep_games_it_warns_and_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_place_to_keep_games_it_warns_and_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HIPER_CACHE", str(tmp_path / "file"))
     root = write_tree(tmp_path, GAMES)

@@ -205,9 +205,7 @@ def test_a_missing_official_engine_is_named(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_official_engine_agrees() -> None:
-    pytest.importorskip(
-        "alfworld", reason="the official engine (pip install 'hiper[alfworld]') is not installed"
-    )
+    pytest.importorskip("alfworld", reason="the official engine (pip install 'hiper[alfworld]') is not installed")
     official = AlfworldEnv(official_data(), engine="textworld")
     native = AlfworldEnv(official_data())
     assert official.reset(seed=0) == native.reset(seed=0)

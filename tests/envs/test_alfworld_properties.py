@@ -38,9 +38,7 @@ def games(draw: st.DrawFn) -> Game:
             st.builds(
                 ItemPart,
                 type=st.sampled_from(ITEM_TYPES),
-                receptacles=st.lists(st.integers(0, len(receptacles) - 1), max_size=3, unique=True).map(
-                    tuple
-                ),
+                receptacles=st.lists(st.integers(0, len(receptacles) - 1), max_size=3, unique=True).map(tuple),
                 flags=st.integers(0, 2 * Flag.COLD - 1),
                 inner=st.just(()),
                 locations=st.none() | st.lists(st.sampled_from(labels), max_size=2).map(tuple),
@@ -69,9 +67,7 @@ choices = st.lists(st.integers(0, 1000), max_size=25)
 def state(engine: Engine) -> tuple[object, ...]:
     """All that can change."""
     names = [name for name in Engine.__slots__ if name != "world"]
-    return tuple(
-        sorted(value) if isinstance(value := getattr(engine, name), set) else repr(value) for name in names
-    )
+    return tuple(sorted(value) if isinstance(value := getattr(engine, name), set) else repr(value) for name in names)
 
 
 def play(engine: Engine, chosen: list[int]) -> None:

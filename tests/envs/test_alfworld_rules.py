@@ -246,10 +246,7 @@ def test_description_of_items_neither_hot_nor_cold() -> None:
 def test_a_container_shows_its_inner_items_and_never_its_state() -> None:
     engine = play(["go to countertop 1", "take plate 1 from countertop 1", "go to microwave 1"])
     engine.step("heat plate 1 with microwave 1")
-    assert (
-        engine.step("examine plate 1")
-        == "This is a normal plate 1. In it, you see a apple 1, and a potato 1."
-    )
+    assert engine.step("examine plate 1") == "This is a normal plate 1. In it, you see a apple 1, and a potato 1."
 
 
 def test_help_has_one_line_feed_at_its_end_and_none_before() -> None:
@@ -312,7 +309,4 @@ def test_anything_else_answers_nothing_happens_and_changes_nothing(command: str)
 
 
 def test_white_space_around_a_command_does_not_matter() -> None:
-    assert (
-        play([]).step("  go to desk 1\n")
-        == "You arrive at desk 1. On the desk 1, you see a pen 2, and a pen 1."
-    )
+    assert play([]).step("  go to desk 1\n") == "You arrive at desk 1. On the desk 1, you see a pen 2, and a pen 1."

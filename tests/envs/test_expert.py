@@ -230,12 +230,8 @@ def test_reads_texts_and_nothing_else() -> None:
     for name in ("expert.py", "notebook.py", "sentence.py"):
         tree = ast.parse((folder / name).read_text(encoding="utf-8"))
         imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        assert not {
-            m for m in imported if m and m.rpartition(".")[2] in {"engine", "world", "data", "ladder"}
-        }
-        names = {
-            alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
-        }
+        assert not {m for m in imported if m and m.rpartition(".")[2] in {"engine", "world", "data", "ladder"}}
+        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
         assert not names & {"Game", "Item", "Receptacle"}
 
 

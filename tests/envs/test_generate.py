@@ -65,9 +65,7 @@ def test_what_a_task_needs_is_there_and_not_yet_done(chain: int) -> None:
                 assert any(i.type == target and i.flags & Flag.TOGGLEABLE for i in game.items)
                 continue
             assert target in types
-            assert any(
-                r.accepts >> game.items.index(items[0]) & 1 for r in game.receptacles if r.type == target
-            )
+            assert any(r.accepts >> game.items.index(items[0]) & 1 for r in game.receptacles if r.type == target)
             inside = {game.receptacles[r].type for i in items for r in i.receptacles}
             assert target not in inside or (chain == 1 and kind in {"clean", "heat", "cool"})
 
@@ -88,9 +86,7 @@ def test_the_engine_plays_them(size: Size) -> None:
 @pytest.mark.parametrize("chain", [1, 3])
 def test_same_name_same_game(chain: int) -> None:
     names = GeneratedGames("train", seed=1, chain=chain).names()
-    backwards = {
-        name: GeneratedGames("train", seed=1, chain=chain).game(name) for name in reversed(names[:20])
-    }
+    backwards = {name: GeneratedGames("train", seed=1, chain=chain).game(name) for name in reversed(names[:20])}
     source = GeneratedGames("train", seed=1, chain=chain, n=25)
     for name in names[:20]:
         game = source.game(name)

@@ -76,10 +76,7 @@ def test_a_package_may_offer_an_environment(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_unknown_name_offers_the_nearest() -> None:
     with pytest.raises(UnknownName) as caught:
         make("alfwrld")
-    assert (
-        str(caught.value)
-        == "unknown environment 'alfwrld'; known: alfworld, webshop; did you mean 'alfworld'?"
-    )
+    assert str(caught.value) == "unknown environment 'alfwrld'; known: alfworld, webshop; did you mean 'alfworld'?"
 
 
 def test_wrong_registrations_are_refused() -> None:

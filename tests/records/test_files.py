@@ -93,9 +93,7 @@ def small() -> Trajectory:
         reply_ids=(3, 4),
         reply_logprobs=(-0.25, -0.5),
     )
-    return Trajectory(
-        game="g", task_type="look", seed=1, turns=(turn,), ending=Ending.FAILED, final_observation=""
-    )
+    return Trajectory(game="g", task_type="look", seed=1, turns=(turn,), ending=Ending.FAILED, final_observation="")
 
 
 @given(trajectories())

@@ -170,18 +170,14 @@ def episode(rng: Rng, *, task: str, wins: bool, invalid_rate: float = 0.07) -> T
     thing, goal = str(rng.choice(THINGS)), str(rng.choice(PLACES))
     plans = [f"find {thing}", f"take {thing}", f"bring {thing} to {goal}", f"put {thing} in {goal}"]
     length = int(rng.integers(7, 20)) if wins else 50
-    seen = (
-        f"You are in the middle of a room. You see a {', a '.join(PLACES)}.\n\nYour task is to: {plans[-1]}."
-    )
+    seen = f"You are in the middle of a room. You see a {', a '.join(PLACES)}.\n\nYour task is to: {plans[-1]}."
     turns: list[Turn] = []
     for index in range(length):
         plan = plans[index * len(plans) // length] if wins else str(rng.choice(plans))
         turns.append(_turn(rng, index, seen, plan, turns[-1].subgoal if turns else "", invalid_rate))
         place, others = str(rng.choice(PLACES)), ", a ".join(rng.choice(THINGS, 3, replace=False))
         invalid = turns[-1].invalid is not None
-        seen = (
-            "Nothing happens." if invalid else f"You arrive at {place}. On the {place}, you see a {others}."
-        )
+        seen = "Nothing happens." if invalid else f"You arrive at {place}. On the {place}, you see a {others}."
     turns[-1] = _turn(rng, length - 1, turns[-1].observation, plans[-1], turns[-1].subgoal, 0.0, float(wins))
     return Trajectory(
         game=f"valid_unseen/{task}-Mug-None-Desk-308/trial_T20190908_0001",
@@ -194,9 +190,7 @@ def episode(rng: Rng, *, task: str, wins: bool, invalid_rate: float = 0.07) -> T
     )
 
 
-def _turn(
-    rng: Rng, index: int, seen: str, plan: str, subgoal: str, invalid_rate: float, reward: float = 0.0
-) -> Turn:
+def _turn(rng: Rng, index: int, seen: str, plan: str, subgoal: str, invalid_rate: float, reward: float = 0.0) -> Turn:
     decision = Decision.SWITCH if index == 0 or rng.random() < 0.22 else Decision.KEEP
     action = f"go to {rng.choice(PLACES)}" if rng.random() < 0.7 else f"take {rng.choice(THINGS)}"
     text = reply_text(decision, plan, action)
@@ -233,9 +227,7 @@ def credit_row(rng: Rng, index: int, played: Trajectory) -> Row:
     }
 
 
-def write_sampled(
-    folder: Path, rng: Rng, name: str, *, skill: float, count: int, credited: bool = True
-) -> None:
+def write_sampled(folder: Path, rng: Rng, name: str, *, skill: float, count: int, credited: bool = True) -> None:
     """A file of episodes and, beside it, their credit."""
     played = [episode(rng, task=TASKS[i % len(TASKS)], wins=bool(rng.random() < skill)) for i in range(count)]
     write_trajectories(folder / TRAJECTORY_FOLDER / f"{name}.jsonl.zst", played)

@@ -98,9 +98,7 @@ def test_bars_are_stacked_without_gaps() -> None:
         Line(name="b", values=np.array([3.0, 2.0]), hue=1),
     ]
     figure = str(bar_chart(Bars(title="T", unit="s", x=steps(2), parts=parts, bounds=(0.0, 4.0))))
-    found = re.findall(
-        r'<rect class="bar h(\d)" x="([\d.]+)" y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', figure
-    )
+    found = re.findall(r'<rect class="bar h(\d)" x="([\d.]+)" y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', figure)
     drawn = [(hue, float(y), float(height)) for hue, _, y, height in found]
     # The area is 156 high (10 to 166), so one unit is 39.
     assert drawn == [("0", 127, 39), ("0", 88, 78), ("1", 10, 117), ("1", 10, 78)]
@@ -117,9 +115,7 @@ def test_many_steps_share_bars() -> None:
 def test_text_is_escaped() -> None:
     nasty = '"><script>alert(1)</script>'
     figure = draw(Line(name=nasty, values=steps(3), hue=0), Line(name="b", values=steps(3), hue=1))
-    figure += str(
-        line_chart(Chart(title=nasty, unit=nasty, x=steps(1), lines=[Line(name="", values=steps(1), hue=0)]))
-    )
+    figure += str(line_chart(Chart(title=nasty, unit=nasty, x=steps(1), lines=[Line(name="", values=steps(1), hue=0)])))
     assert "<script" not in figure
     parse(figure)
 
@@ -127,13 +123,7 @@ def test_text_is_escaped() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 17, 1000])
 def test_charts_of_any_length_are_well_formed(count: int) -> None:
     parse(draw(Line(name="a", values=steps(count), hue=0)))
-    parse(
-        str(
-            bar_chart(
-                Bars(title="T", unit="", x=steps(count), parts=[Line(name="a", values=steps(count), hue=0)])
-            )
-        )
-    )
+    parse(str(bar_chart(Bars(title="T", unit="", x=steps(count), parts=[Line(name="a", values=steps(count), hue=0)]))))
 
 
 def test_tag_escapes_text_and_attributes() -> None:
@@ -141,9 +131,7 @@ def test_tag_escapes_text_and_attributes() -> None:
     assert made == '<text class="tick" text-anchor="end" x="1.2" title="&#34;">a&lt;b</text>'
 
 
-@pytest.mark.parametrize(
-    ("value", "start", "width"), [(0.5, 50, 25), (-1.0, 0, 50), (0.0, 50, 0), (-9.0, 0, 50)]
-)
+@pytest.mark.parametrize(("value", "start", "width"), [(0.5, 50, 25), (-1.0, 0, 50), (0.0, 50, 0), (-9.0, 0, 50)])
 def test_signed_bars_grow_from_the_middle(value: float, start: float, width: float) -> None:
     bar = signed_bar(value, scale=1.0)
     assert (bar.start, bar.width, bar.is_negative) == (start, width, value < 0)

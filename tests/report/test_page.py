@@ -228,9 +228,7 @@ def test_text_of_models_and_environments_is_escaped(tmp_path: Path) -> None:
     (folder / "environment.json").write_text(json.dumps({"<i>": {"a": "<script>"}}), encoding="utf-8")
     evals = [{"success": 0.5, "split": "<script>", "env": "<u>", "by_task": {"<s>": {"success": 1.0}}}] * 2
     write_rows(folder / EVALS_FILE, [*evals])
-    write_rows(
-        folder / METRICS_FILE, [{"step": 1, "rollout/success/<script>": 1.0, "rollout/invalid/<p>": 1}]
-    )
+    write_rows(folder / METRICS_FILE, [{"step": 1, "rollout/success/<script>": 1.0, "rollout/invalid/<p>": 1}])
     safe = nasty.removesuffix("\ud800")
     everywhere = turn(0, observation=safe, reply=safe, subgoal=safe, action=safe, decision=Decision.SWITCH)
     page = page_of(folder, everywhere, task='"><script>')

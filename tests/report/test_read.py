@@ -92,9 +92,7 @@ def test_a_broken_line_inside_is_named_and_the_others_are_kept(tmp_path: Path) -
 
 
 def test_a_step_that_was_played_again_counts_once(tmp_path: Path) -> None:
-    rows: list[dict[str, object]] = [
-        {"stage": "train", "step": step, "x": x} for x, step in enumerate((1, 2, 3, 2))
-    ]
+    rows: list[dict[str, object]] = [{"stage": "train", "step": step, "x": x} for x, step in enumerate((1, 2, 3, 2))]
     write_rows(tmp_path / METRICS_FILE, rows)
     assert [(row["step"], row["x"]) for row in read_run(tmp_path).training] == [(1, 0), (2, 3), (3, 2)]
 

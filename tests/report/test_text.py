@@ -13,9 +13,7 @@ from tests.report.synthetic import TASKS, eval_row
 
 def show(what: RenderableType, width: int = 80, *, colour: bool = False) -> str:
     out = io.StringIO()
-    Console(file=out, width=width, force_terminal=colour, color_system="truecolor" if colour else None).print(
-        what
-    )
+    Console(file=out, width=width, force_terminal=colour, color_system="truecolor" if colour else None).print(what)
     return out.getvalue()
 
 
@@ -63,9 +61,7 @@ def test_single_evaluations_have_a_result_only() -> None:
 
 
 def test_rows_as_the_command_line_prints_them_are_enough() -> None:
-    text = show(
-        result_table([{"success": 0.5, "episodes": 4, "env": "webshop", "split": "test", "by_task": {}}])
-    )
+    text = show(result_table([{"success": 0.5, "episodes": 4, "env": "webshop", "split": "test", "by_task": {}}]))
     assert "webshop test (n = 4)" in text
     assert "50.0" in text
 
@@ -95,9 +91,7 @@ def test_invalid_turns_say_why() -> None:
 @pytest.mark.parametrize("text", ["[red]x[/red]", "[/]", "\x1b[31mred", "a\x07b\rc"])
 def test_text_is_neither_markup_nor_control_codes(text: str) -> None:
     shown = show(
-        render_turn(
-            turn(observation=text, subgoal=text, action=text, invalid=Invalid.EMPTY_ACTION, reply=text)
-        )
+        render_turn(turn(observation=text, subgoal=text, action=text, invalid=Invalid.EMPTY_ACTION, reply=text))
     )
     assert not set(shown) & set("\x1b\x07\r")
     assert "[red]x[/red]" in shown or "[red]" not in text

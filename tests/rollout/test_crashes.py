@@ -11,9 +11,7 @@ from hiper.rollout import Limits, Task, play
 from tests.rollout.toy import PLAN, Corridor, Puppet, walk, wander
 
 # With these seeds a wanderer takes at least four steps in each corridor.
-TASKS = [
-    Task(seed=seed, options={"game": f"corridor-{3 + index}"}) for index, seed in enumerate((0, 5, 2, 3))
-]
+TASKS = [Task(seed=seed, options={"game": f"corridor-{3 + index}"}) for index, seed in enumerate((0, 5, 2, 3))]
 _LAYOUT = make_layout("transcript", PLAN)
 
 

@@ -89,9 +89,7 @@ def test_an_environment_that_truncates_ends_the_episode_at_its_limit() -> None:
 
 def test_a_broken_reply_never_reaches_the_environment() -> None:
     env = Corridor()
-    trajectory = play_one(
-        say_in_turn("forward", "<switch>KEEP</switch>", walk_text(0), walk_text(1)), env=env
-    )
+    trajectory = play_one(say_in_turn("forward", "<switch>KEEP</switch>", walk_text(0), walk_text(1)), env=env)
     assert env.log == ["forward", "forward"]
     first, second, third, _ = trajectory.turns
     assert (first.invalid, first.action, first.subgoal) == (Invalid.NO_SWITCH_TAG, "", "")
@@ -141,9 +139,7 @@ def test_a_template_admits_what_fills_it() -> None:
         ({}, Ending.SUCCEEDED, 1.0),  # by the reward of the last step
     ],
 )
-def test_success_is_what_the_environment_calls_it(
-    info: dict[str, object], ending: Ending, score: float
-) -> None:
+def test_success_is_what_the_environment_calls_it(info: dict[str, object], ending: Ending, score: float) -> None:
     trajectory = play_one(walk, env=info_only(Corridor(), info))
     assert (trajectory.ending, trajectory.score) == (ending, score)
 
@@ -193,9 +189,7 @@ def play_many(
     shuffle=st.integers(0, 10**6),
     layout=st.sampled_from(["transcript", "window"]),
 )
-def test_neither_capacity_nor_the_order_of_replies_changes_an_episode(
-    capacity: int, shuffle: int, layout: str
-) -> None:
+def test_neither_capacity_nor_the_order_of_replies_changes_an_episode(capacity: int, shuffle: int, layout: str) -> None:
     alone, _ = play_many(1, None, layout=layout)
     together, puppet = play_many(capacity, shuffle, layout=layout)
     assert together == alone

@@ -8,9 +8,7 @@ from hiper.records import Decision, Ending, Invalid, Spans, Trajectory, Turn
 from hiper.rollout import success_table, summary, wilson
 
 
-def turn(
-    index: int, decision: Decision, invalid: Invalid | None = None, reward: float = 0.0, tokens: int = 0
-) -> Turn:
+def turn(index: int, decision: Decision, invalid: Invalid | None = None, reward: float = 0.0, tokens: int = 0) -> Turn:
     return Turn(
         index=index,
         observation="",

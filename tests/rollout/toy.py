@@ -30,9 +30,7 @@ class Corridor(gymnasium.Env[str, str]):
         self.log: list[str] = []
         self.is_closed = False
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         assert not self.is_closed
         self.game = (options or {"game": "corridor-2"})["game"]
         self.length = int(self.game.split("-")[1])
@@ -74,9 +72,7 @@ class Corridor(gymnasium.Env[str, str]):
 class Puppet:
     """Replies with what `say(request)` gives; answers a random share of what is pending, in random order."""
 
-    def __init__(
-        self, say: Callable[[Request], str], *, capacity: int = 4, shuffle: int | None = None
-    ) -> None:
+    def __init__(self, say: Callable[[Request], str], *, capacity: int = 4, shuffle: int | None = None) -> None:
         self.say = say
         self.capacity = capacity
         self.pending: list[Request] = []
@@ -136,9 +132,7 @@ def wander(request: Request) -> str:
     """Noise of (seed, turn) alone: steps in all directions, new subgoals, and now and then a broken reply."""
     rng = random.Random(f"{request.seed}/{request.turn}")
     decision = Decision.SWITCH if request.turn == 0 or rng.random() < 0.3 else Decision.KEEP
-    text = PLAN.format(
-        decision, f"goal {rng.randint(1, 3)}", rng.choice(["forward", "forward", "back", "dance"])
-    )
+    text = PLAN.format(decision, f"goal {rng.randint(1, 3)}", rng.choice(["forward", "forward", "back", "dance"]))
     return text if rng.random() < 0.8 else text[: rng.randint(0, len(text))]
 
 

@@ -259,7 +259,7 @@ def test_a_device_that_is_not_there(tmp_path: Path) -> None:
         carry_out(tmp_path, "model.device=cuda")
 
 
-def test_value_heads_of_a_model_that_has_none_depend_on_the_seed_alone(tmp_path: Path) -> None:
+def test_value_heads_of_a_model_that_has_none_are_no_matter_of_chance(tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(tiny_model(), bare)
     (bare / "value_heads.safetensors").unlink()

@@ -354,6 +354,5 @@ def admits(admissible: Collection[str], action: str) -> bool:
         return True
     verbs = (verb for verb in map(template_verb, admissible) if verb is not None)
     return any(
-        action.startswith(verb) and action.endswith("]") and bool(action[len(verb) : -1].strip())
-        for verb in verbs
+        action.startswith(verb) and action.endswith("]") and bool(action[len(verb) : -1].strip()) for verb in verbs
     )

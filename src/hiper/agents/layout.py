@@ -49,9 +49,7 @@ class Layout(Protocol):
         """The prompt of turn 0; always fresh."""
         ...
 
-    def after(
-        self, reply_text: str, reply: Reply, observation: str, admissible: Sequence[str], turn: int
-    ) -> Prompt:
+    def after(self, reply_text: str, reply: Reply, observation: str, admissible: Sequence[str], turn: int) -> Prompt:
         """The prompt after a reply. If that never got to the environment, `observation` is `feedback`."""
         ...
 
@@ -75,9 +73,7 @@ class Transcript:
         header = _header(self.interface) if self.header == "full" else ""
         return Prompt(text=f"{header}{observation}\n", fresh=True)
 
-    def after(
-        self, reply_text: str, reply: Reply, observation: str, admissible: Sequence[str], turn: int
-    ) -> Prompt:
+    def after(self, reply_text: str, reply: Reply, observation: str, admissible: Sequence[str], turn: int) -> Prompt:
         """The next observation, appended to the reply."""
         return Prompt(text=f"\n{observation}\n", fresh=False)
 
@@ -103,9 +99,7 @@ class Window:
         self._standing = observation
         return self._prompt(observation, "", admissible, turn=0)
 
-    def after(
-        self, reply_text: str, reply: Reply, observation: str, admissible: Sequence[str], turn: int
-    ) -> Prompt:
+    def after(self, reply_text: str, reply: Reply, observation: str, admissible: Sequence[str], turn: int) -> Prompt:
         """The prompt of a later turn."""
         sent = reaches_environment(reply)
         self._past.append((self._standing, reply.action if sent else "none (invalid reply)"))
@@ -129,9 +123,7 @@ class Window:
         return f"\nObservation of turn {index + 1}:\n{observation}\nAction of turn {index + 1}: {action}\n"
 
 
-def make_layout(
-    name: str, interface: Interface, options: Mapping[str, object] | None = None
-) -> Callable[[], Layout]:
+def make_layout(name: str, interface: Interface, options: Mapping[str, object] | None = None) -> Callable[[], Layout]:
     """A maker of layouts, one an episode: "window" (option `n_turns`) or "transcript" (option `header`)."""
     makers = {"window": _window, "transcript": _transcript}
     if name not in makers:

@@ -49,8 +49,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self.first_index = first_index
         first = self.envs[0]
         if any(
-            e.observation_space != first.observation_space or e.action_space != first.action_space
-            for e in self.envs
+            e.observation_space != first.observation_space or e.action_space != first.action_space for e in self.envs
         ):
             raise ValueError("all environments of a vector must have equal spaces")
         self._mode = AutoresetMode(autoreset_mode)
@@ -93,9 +92,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         terminated = np.zeros(self.num_envs, dtype=np.bool_)
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
         found: list[Infos | None] = []
-        for i, (env, action, was_over) in enumerate(
-            zip(self.envs, actions, self._over.tolist(), strict=True)
-        ):
+        for i, (env, action, was_over) in enumerate(zip(self.envs, actions, self._over.tolist(), strict=True)):
             if was_over and self._mode is AutoresetMode.NEXT_STEP:
                 self._observations[i], info = env.reset()
             else:

@@ -62,7 +62,7 @@ class Optimizer:
             part.zero_grad(set_to_none=True)
 
     def clip(self, limit: float) -> float:
-        """Scale the gradient down to the norm `limit` (0: leave it); returns the norm before. nan or inf is passed on."""
+        """Scale the gradient down to the norm `limit` (0: leave it); returns the norm before, nan and inf too."""
         return float(torch.nn.utils.clip_grad_norm_(self.parameters, limit or float("inf")))
 
     def step(self) -> None:

@@ -115,12 +115,8 @@ def line_chart(chart: Chart) -> Markup:
     for place, points in enumerate(chart.points):
         body.extend(_measured(frame, points, place, shift=8 * (place - (len(chart.points) - 1) / 2)))
     x = thin(chart.x, POINTS_DRAWN)
-    shown = [
-        _Shown(name=line.name, hue=line.hue, x=x, y=thin(line.values, POINTS_DRAWN)) for line in chart.lines
-    ]
-    shown += [
-        _Shown(name=points.name, hue=points.hue, x=points.x, y=points.values) for points in chart.points
-    ]
+    shown = [_Shown(name=line.name, hue=line.hue, x=x, y=thin(line.values, POINTS_DRAWN)) for line in chart.lines]
+    shown += [_Shown(name=points.name, hue=points.hue, x=points.x, y=points.values) for points in chart.points]
     return _figure(frame, chart.title, _unit(chart), _line_legend(chart), body, shown)
 
 
@@ -138,9 +134,7 @@ def bar_chart(bars: Bars) -> Markup:
     body = list(grid(frame))
     for part, top, height in zip(bars.parts, tops, heights, strict=True):
         body.extend(columns(frame, edges, top - height, top, part.hue))
-    shown = [
-        _Shown(name=part.name, hue=part.hue, x=x, y=y) for part, y in zip(bars.parts, heights, strict=True)
-    ]
+    shown = [_Shown(name=part.name, hue=part.hue, x=x, y=y) for part, y in zip(bars.parts, heights, strict=True)]
     return _figure(frame, bars.title, bars.unit, _bar_legend(bars), body, shown[::-1])
 
 
@@ -154,9 +148,7 @@ def _domain(chart: Chart) -> tuple[float, float]:
     parts = [line.values for line in chart.lines]
     parts += [each for points in chart.points for each in (points.values, points.low, points.high)]
     values = np.concatenate(parts)
-    return nice_domain(
-        values if chart.cut is None else np.maximum(values, chart.cut), floor=chart.floor, count=4
-    )
+    return nice_domain(values if chart.cut is None else np.maximum(values, chart.cut), floor=chart.floor, count=4)
 
 
 def _frame(chart: Chart | Bars, steps: Floats, domain: tuple[float, float], pad: float) -> Frame:
@@ -186,11 +178,7 @@ def _unit(chart: Chart) -> str:
     """What is measured; where values were cut off, where."""
     lowest = min((float(np.nanmin(line.values, initial=math.inf)) for line in chart.lines), default=math.inf)
     is_cut = chart.cut is not None and lowest < chart.cut
-    return (
-        f"{chart.unit}; below {figure(chart.cut)} at the edge"
-        if chart.cut is not None and is_cut
-        else chart.unit
-    )
+    return f"{chart.unit}; below {figure(chart.cut)} at the edge" if chart.cut is not None and is_cut else chart.unit
 
 
 def _line_legend(chart: Chart) -> Markup:
@@ -203,9 +191,7 @@ def _line_legend(chart: Chart) -> Markup:
         key = tag("svg", stroke, css="key wide", viewBox="0 0 24 12")
         items.append((key, line.name, line.note or _last(line.values, is_share=chart.is_share)))
     for place, points in enumerate(chart.points):
-        items.append(
-            (tag("svg", marker(place, 6, 6, points.hue), css="key", viewBox="0 0 12 12"), points.name, "")
-        )
+        items.append((tag("svg", marker(place, 6, 6, points.hue), css="key", viewBox="0 0 12 12"), points.name, ""))
     return _legend(items)
 
 
@@ -254,10 +240,7 @@ def _summary(frame: Frame, title: str, shown: Sequence[_Shown]) -> str:
 
 def _hover(frame: Frame, shown: Sequence[_Shown]) -> str:
     """What the page's script needs to find the values under the pointer."""
-    series = [
-        {"name": each.name, "x": _compact(each.x, digits=10), "y": _compact(each.y, digits=5)}
-        for each in shown
-    ]
+    series = [{"name": each.name, "x": _compact(each.x, digits=10), "y": _compact(each.y, digits=5)} for each in shown]
     axis = {"low": frame.x.low, "high": frame.x.high, "start": frame.x.start, "stop": frame.x.stop}
     return json.dumps({**axis, "share": frame.is_share, "series": series}, separators=(",", ":"))
 

@@ -62,9 +62,7 @@ class _Book:
         """One metric as a chart of its own."""
         line = Line(name=title, values=column(self.rows, key), hue=0)
         x = column(self.rows, "step")
-        chart = Chart(
-            title=title, unit=unit, x=x, lines=[line], floor=floor, bounds=bounds, is_share=is_share
-        )
+        chart = Chart(title=title, unit=unit, x=x, lines=[line], floor=floor, bounds=bounds, is_share=is_share)
         return line_chart(chart) if self.rows else Markup()
 
     def lines(
@@ -78,8 +76,7 @@ class _Book:
     ) -> Markup:
         """Several metrics, by key and name, in one chart."""
         lines = [
-            Line(name=name, values=column(self.rows, key), hue=hue)
-            for hue, (key, name) in enumerate(names.items())
+            Line(name=name, values=column(self.rows, key), hue=hue) for hue, (key, name) in enumerate(names.items())
         ]
         chart = Chart(title=title, unit=unit, x=column(self.rows, "step"), lines=lines, floor=floor, cut=cut)
         return line_chart(chart) if self.rows else Markup()
@@ -128,9 +125,7 @@ def time_chart(run: Run, *, width: int, height: int) -> Markup:
         if np.nansum(values) > 0
     ]
     x = column(run.training, "step")
-    bars = Bars(
-        title="Where the time goes", unit="seconds a step", x=x, parts=parts, width=width, height=height
-    )
+    bars = Bars(title="Where the time goes", unit="seconds a step", x=x, parts=parts, width=width, height=height)
     return bar_chart(bars)
 
 
@@ -212,8 +207,7 @@ def _critic(book: _Book) -> Section:
     heads = {"U": "U", "high": "V_high", "low": "V_low"}
     explained = {f"learn/explained_variance/{key}": name for key, name in heads.items()}
     spread, mean = (
-        {f"credit/{kind}_{moment}": kind for kind in ("switch", "subgoal", "action")}
-        for moment in ("std", "mean")
+        {f"credit/{kind}_{moment}": kind for kind in ("switch", "subgoal", "action")} for moment in ("std", "mean")
     )
     charts = (
         book.lines("Explained variance", "1 is perfect", explained, floor=None, cut=-1.0),
@@ -274,9 +268,7 @@ def _reasons(book: _Book) -> Markup:
 
 def _shares(book: _Book, keys: Sequence[str]) -> Floats:
     """The metrics as shares of their sum, a row each, whether they were logged as counts or as shares."""
-    table = np.array([np.nan_to_num(column(book.rows, key)) for key in keys]).reshape(
-        len(keys), len(book.rows)
-    )
+    table = np.array([np.nan_to_num(column(book.rows, key)) for key in keys]).reshape(len(keys), len(book.rows))
     total = table.sum(axis=0)
     shares: Floats = np.divide(table, total, out=np.zeros_like(table), where=total > 0)
     return shares
@@ -285,9 +277,7 @@ def _shares(book: _Book, keys: Sequence[str]) -> Floats:
 def _largest(names: Sequence[str], table: Floats) -> list[Line]:
     """The largest rows of the table as parts, and what remains as "other"."""
     order = np.argsort(-table.sum(axis=1), kind="stable")
-    parts = [
-        Line(name=names[row], values=table[row], hue=hue) for hue, row in enumerate(order[:_PARTS_SHOWN])
-    ]
+    parts = [Line(name=names[row], values=table[row], hue=hue) for hue, row in enumerate(order[:_PARTS_SHOWN])]
     if len(order) > _PARTS_SHOWN:
         rest = table[order[_PARTS_SHOWN:]].sum(axis=0)
         parts.append(Line(name="other", values=rest, hue=_PARTS_SHOWN))

@@ -116,9 +116,7 @@ def _has_subgoals(played: Trajectory) -> bool:
     return any(turn.subgoal for turn in played.turns)
 
 
-def _segment(
-    number: int, piece: Segment, played: Trajectory, credit: Credit | None, scale: float
-) -> SegmentView:
+def _segment(number: int, piece: Segment, played: Trajectory, credit: Credit | None, scale: float) -> SegmentView:
     turns = played.turns[piece.start : piece.stop]
     has_subgoals = _has_subgoals(played)
     return SegmentView(

@@ -179,15 +179,11 @@ def _evaluated(compared: Comparison) -> Verdict:
     ]
     if before and after:
         change, low, high = difference(before, after)
-        figures.append(
-            Figure(kind="change", name="change, points", value=points(change), note=interval(low, high))
-        )
+        figures.append(Figure(kind="change", name="change, points", value=points(change), note=interval(low, high)))
     return Verdict(
         question=f"Success on {'held-out ' if compared.held_out else ''}{tasks} ({visible(compared.title)})",
         figures=tuple(figures),
-        remark="Brackets are 95 % intervals."
-        if before or not math.isnan(after.low if after else math.nan)
-        else "",
+        remark="Brackets are 95 % intervals." if before or not math.isnan(after.low if after else math.nan) else "",
     )
 
 
@@ -226,9 +222,7 @@ def _row(name: str, before: Rate | None, after: Rate | None) -> TaskRow:
 def _rate(rate: Rate | None) -> RateView | None:
     if rate is None:
         return None
-    return RateView(
-        share=percent(rate.share), interval=interval(rate.low, rate.high), episodes=count(rate.episodes)
-    )
+    return RateView(share=percent(rate.share), interval=interval(rate.low, rate.high), episodes=count(rate.episodes))
 
 
 def _remarks(compared: Comparison) -> tuple[str, ...]:
@@ -245,14 +239,9 @@ def _facts(run: Run) -> tuple[Fact, ...]:
     if not rows:
         return ()
     last = rows[-1]
-    totals = [
-        Fact(name=name, value=count(number(last, f"total/{name}")))
-        for name in ("episodes", "turns", "tokens")
-    ]
+    totals = [Fact(name=name, value=count(number(last, f"total/{name}"))) for name in ("episodes", "turns", "tokens")]
     facts = (
-        Fact(
-            name=f"steps of {STAGES['train' if run.training else 'sft']}", value=count(number(last, "step"))
-        ),
+        Fact(name=f"steps of {STAGES['train' if run.training else 'sft']}", value=count(number(last, "step"))),
         *totals,
         Fact(name="wall time", value=duration(number(last, "wall_s"))),
     )
@@ -264,9 +253,7 @@ def _chosen(run: Run) -> str:
     if len(run.episodes) == run.recorded:
         shown = f"{count(run.recorded)} recorded episodes"
     else:
-        shown = (
-            f"{len(run.episodes)} of {count(run.recorded)} recorded episodes, of all task types and outcomes"
-        )
+        shown = f"{len(run.episodes)} of {count(run.recorded)} recorded episodes, of all task types and outcomes"
     skipped = f"; {run.files_read} of {run.files} files were read" if run.files_read < run.files else ""
     return shown + skipped
 
@@ -278,7 +265,5 @@ def _flat(row: Row, prefix: str = "") -> Sequence[tuple[str, str]]:
         if isinstance(value, dict) and value:
             found += _flat(value, f"{prefix}{key}.")
         else:
-            found.append(
-                (f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-            )
+            found.append((f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
     return found

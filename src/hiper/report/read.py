@@ -147,9 +147,7 @@ def _missing(folder: Path) -> tuple[str, ...]:
         EVALS_FILE: "no evaluation was recorded, so there is no success rate before and after",
         ENVIRONMENT_FILE: "versions, data and command line are not known",
     }
-    lacking = [
-        f"No {name}: {consequence}." for name, consequence in said.items() if not (folder / name).exists()
-    ]
+    lacking = [f"No {name}: {consequence}." for name, consequence in said.items() if not (folder / name).exists()]
     if not _trajectory_files(folder / TRAJECTORY_FOLDER):
         lacking.append(f"Nothing in {TRAJECTORY_FOLDER}/: there are no episodes to look at.")
     return tuple(lacking)
@@ -246,11 +244,7 @@ def _read_file(path: Path, problems: list[str]) -> list[Episode]:
 
 
 def _credits(path: Path, problems: list[str]) -> dict[int, Row]:
-    return {
-        int(number(row, "index")): row
-        for row in _rows(path, problems)
-        if not math.isnan(number(row, "index"))
-    }
+    return {int(number(row, "index")): row for row in _rows(path, problems) if not math.isnan(number(row, "index"))}
 
 
 def _matching(row: Row | None, turns: int) -> Credit | None:

@@ -43,9 +43,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> tuple[float, ...]:
     return tuple(step * k for k in range(first, last + 1))
 
 
-def nice_domain(
-    values: Iterable[float], *, floor: float | None = None, count: int = 5
-) -> tuple[float, float]:
+def nice_domain(values: Iterable[float], *, floor: float | None = None, count: int = 5) -> tuple[float, float]:
     """[low, high] around all finite values, ending on ticks; it reaches down to `floor` where one is given.
 
     Without a finite value: [0, 1]. A single value is put in the middle of a domain of some width.

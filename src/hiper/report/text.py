@@ -37,9 +37,7 @@ def render_turn(turn: Turn) -> RenderableType:
     if turn.invalid and turn.invalid is not Invalid.NOT_ADMISSIBLE:
         lines.append(Text(visible(turn.reply), style="dim"))
     if turn.reward:
-        lines.append(
-            Text(f"reward {signed(turn.reward)}", style="bold green" if turn.reward > 0 else "bold red")
-        )
+        lines.append(Text(f"reward {signed(turn.reward)}", style="bold green" if turn.reward > 0 else "bold red"))
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(justify="right", min_width=3, style="dim")
     grid.add_column(overflow="fold")

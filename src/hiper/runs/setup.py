@@ -74,11 +74,9 @@ def build_policy(config: Config, world: World) -> Policy:
     m = config.model
     if m.path:
         folder = Path(m.path)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)  # of the value heads, where the model has none
-            if folder.is_dir():
-                return load_policy(folder, device=m.device, dtype=m.dtype)
-            return Policy.load(m.path, device=m.device, dtype=m.dtype)
+        if folder.is_dir():
+            return load_policy(folder, device=m.device, dtype=m.dtype)
+        return Policy.load(m.path, device=m.device, dtype=m.dtype)
     tokenizer = build_tokenizer(config, world)
     shape = preset(m.preset, vocabulary=len(tokenizer), context=m.context, end_id=tokenizer.eos_id or 0)
     return Policy.build(shape, tokenizer, seed=config.seed).to(m.device)

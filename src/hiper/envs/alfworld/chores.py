@@ -10,9 +10,7 @@ from hiper.envs.alfworld.game import Flag, Goal, GoalKind
 from hiper.envs.alfworld.homes import Dice, Home
 from hiper.envs.alfworld.placement import placement
 
-_NEW_PAIR: Final = (
-    0.2  # how often item and target are drawn apart, which gives pairs that no official task has
-)
+_NEW_PAIR: Final = 0.2  # how often item and target are drawn apart, which gives pairs that no official task has
 _REUSE: Final = 0.5  # how often a later stage of a ladder is about an item of an earlier one
 _ATTEMPTS: Final = 20  # draws for a later stage before the home is given up
 _ABILITY: Final[Mapping[GoalKind, Flag]] = {

@@ -301,9 +301,7 @@ class Engine:
         world = self.world
         if world.containers >> item & 1:
             return world.inside(item)
-        clean, hot, cold, sliced = (
-            mask >> item & 1 for mask in (self.clean, self.hot, self.cold, self.sliced)
-        )
+        clean, hot, cold, sliced = (mask >> item & 1 for mask in (self.clean, self.hot, self.cold, self.sliced))
         # The words of the official engine: it says `cold` only of a thing that is neither clean nor sliced.
         heat = "hot" if hot else "cool" if cold else ""
         words = " and ".join(word for word in (heat, "clean" if clean else "") if word)

@@ -215,9 +215,7 @@ class Expert:
         targets = self._nearest(self._notes.of_type(goal.target))
         if goal.kind != "two":
             return targets
-        return sorted(
-            targets, key=lambda r: (-self._placed(goal, r), self._rank[r] if self._placed(goal, r) else 0)
-        )
+        return sorted(targets, key=lambda r: (-self._placed(goal, r), self._rank[r] if self._placed(goal, r) else 0))
 
     def _finished(self, goal: Goal) -> tuple[str, ...]:
         """Receptacles to take nothing from, nor search: what they hold is where it belongs."""

@@ -185,9 +185,7 @@ def build_game(
                 receptacles[r].openable,
                 _mask(item_types, can_contain.get(kind, ())),
             )
-            for r, kind, number in zip(
-                receptacle_order, receptacle_types, _numbers(receptacle_types), strict=True
-            )
+            for r, kind, number in zip(receptacle_order, receptacle_types, _numbers(receptacle_types), strict=True)
         ),
         items=tuple(
             _build_item(items[i], number, receptacles, receptacle_at, item_at, place_of)
@@ -300,9 +298,7 @@ def to_row(game: Game) -> list[object]:
 def from_row(row: Sequence[object]) -> Game:
     """The inverse of `to_row`. Raises DataError when the row has another shape."""
     try:
-        path, split, task_type, task, goal, receptacles, items, walkthrough = cast(
-            "list[list[list[int]]]", row
-        )
+        path, split, task_type, task, goal, receptacles, items, walkthrough = cast("list[list[list[int]]]", row)
         return Game(
             cast(str, path),
             cast(str, split),

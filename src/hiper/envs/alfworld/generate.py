@@ -61,7 +61,8 @@ class GeneratedGames:
         """size: `full`, about 23 receptacles and 32 items, or `small`, 6 to 9 and about 10.
 
         chain: number of tasks to do one after another in each game (see `ladder`). n: number of games; the
-        first ones are the same whatever it is. room: only homes of this kind, e.g. `kitchen`; "" for all. Raises UnknownName (split) or ValueError (anything else).
+        first ones are the same whatever it is. room: only homes of this kind, e.g. `kitchen`; "" for all.
+        Raises UnknownName (split, room) or ValueError (anything else).
         """
         if split not in _GAMES:
             raise UnknownName(f"unknown split {split!r}; known: {', '.join(_GAMES)}{nearest(split, _GAMES)}")
@@ -185,9 +186,7 @@ class _Names(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
         chosen = range(len(self))[index]
-        return (
-            self._source.name(chosen) if isinstance(chosen, int) else [self._source.name(i) for i in chosen]
-        )
+        return self._source.name(chosen) if isinstance(chosen, int) else [self._source.name(i) for i in chosen]
 
 
 def _index(name: str) -> int:

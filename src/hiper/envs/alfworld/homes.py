@@ -110,11 +110,7 @@ def _inventory(place: Home) -> tuple[str, ...]:
 def _draw(size: Size, room: str, dice: Dice) -> Home:
     """A home of that kind of room."""
     statistics = placement().rooms[room]
-    types = [
-        kind
-        for kind, histogram in sorted(statistics.receptacles.items())
-        for _ in range(dice.number(histogram))
-    ]
+    types = [kind for kind, histogram in sorted(statistics.receptacles.items()) for _ in range(dice.number(histogram))]
     if size == "small":
         types = _fewer(types, dice)
     receptacles = _built(types, statistics, dice)

@@ -119,9 +119,7 @@ class Pack:
         header = self._header
         for record in self._records(path):
             if record.get("path") == path:
-                grammar = str(header["grammar_template"]).replace(
-                    str(header["task_placeholder"]), str(record["task"])
-                )
+                grammar = str(header["grammar_template"]).replace(str(header["task_placeholder"]), str(record["task"]))
                 full = {**record, "pddl_domain": header["pddl_domain"], "grammar": grammar}
                 return {key: full[key] for key in _JSON_KEYS}
         raise DataError(f"{self.root} has no game {path!r}")
@@ -175,9 +173,7 @@ def find(path: str | Path) -> Tree | Pack:
     for root in (place, place / ROOT):
         if any((root / split).is_dir() for split in SPLITS):
             return Tree(root)
-    raise DataNotFound(
-        f"no games in {place}: it holds neither {PACK_FILE} nor {ROOT} with folders like valid_seen"
-    )
+    raise DataNotFound(f"no games in {place}: it holds neither {PACK_FILE} nor {ROOT} with folders like valid_seen")
 
 
 def _raw_game(path: str, record: dict[str, object], file: Path) -> RawGame:

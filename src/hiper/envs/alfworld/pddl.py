@@ -186,9 +186,7 @@ def _build_items(
     )
 
 
-def _gather(
-    pairs: Iterable[tuple[str, str]], index_of: Callable[[str], int | None]
-) -> dict[str, tuple[int, ...]]:
+def _gather(pairs: Iterable[tuple[str, str]], index_of: Callable[[str], int | None]) -> dict[str, tuple[int, ...]]:
     """For each first name, the sorted indices of its second names that have one."""
     found: dict[str, list[int]] = {}
     for first, second in pairs:

@@ -136,9 +136,7 @@ class World:
         self.goal_lamps = lamps & self.lamps
         if goal.kind in self.treatable:
             self.goal_items &= self.treatable[goal.kind]
-        self.goal_receptacles = tuple(
-            r for r, place in enumerate(game.receptacles) if place.type == goal.target
-        )
+        self.goal_receptacles = tuple(r for r, place in enumerate(game.receptacles) if place.type == goal.target)
 
     def _start_text(self) -> str:
         """What the game prints at the start."""
@@ -186,9 +184,7 @@ class World:
         """The `go to` commands of a location, sorted: every receptacle that is somewhere else."""
         commands = self._going.get(place)
         if commands is None:
-            elsewhere = (
-                name for name, at in zip(self.receptacle_names, self.location_of, strict=True) if at != place
-            )
+            elsewhere = (name for name, at in zip(self.receptacle_names, self.location_of, strict=True) if at != place)
             commands = self._going[place] = tuple(sorted(f"go to {name}" for name in elsewhere))
         return commands
 
