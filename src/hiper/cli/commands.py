@@ -87,7 +87,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def play(arguments: argparse.Namespace) -> int:
     """`hiper play`."""
-    return _watch(arguments) if arguments.watch else _play_yourself(arguments)
+    return _watch(arguments) if arguments.watch or arguments.model else _play_yourself(arguments)
 
 
 def _watch(arguments: argparse.Namespace) -> int:

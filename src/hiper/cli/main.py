@@ -78,8 +78,8 @@ def _train(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 def _eval(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p = sub.add_parser("eval", help="play every game of a split; success by task type with 95 %% intervals")
     p.add_argument("model", help="run or model folder, hub name, 'expert', 'random', or 'openai:NAME' with --base-url")
-    p.add_argument("--env", default="alfworld", help="environment (default: %(default)s)")
-    p.add_argument("--data", default="", help="official data; without it, generated games")
+    p.add_argument("--env", help="environment (default: the run's, else alfworld)")
+    p.add_argument("--data", help='official data, "" for generated games (default: as in the run, else generated)')
     p.add_argument("--split", action="append", help="may be given several times (default: valid_seen and valid_unseen)")
     p.add_argument("--episodes", type=_count, default=0, help="at most so many games of each split (default: all)")
     p.add_argument("--max-turns", type=int, help="turn limit (default: the run's, else 50)")
@@ -103,12 +103,10 @@ def _eval(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 
 def _play(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p = sub.add_parser("play", help="play a game yourself, or watch an agent")
-    p.add_argument(
-        "model", nargs="?", default="", help="who plays with --watch: run or model folder, 'expert', 'random'"
-    )
+    p.add_argument("model", nargs="?", default="", help="watch this one play: run or model folder, 'expert', 'random'")
     p.add_argument("--watch", action="store_true", help="watch the model instead of playing")
-    p.add_argument("--env", default="alfworld", help="environment (default: %(default)s)")
-    p.add_argument("--data", default="", help="official data; without it, generated games")
+    p.add_argument("--env", help="environment (default: the run's, else alfworld)")
+    p.add_argument("--data", help='official data, "" for generated games (default: as in the run, else generated)')
     p.add_argument("--split", default="valid_unseen", help="default: %(default)s")
     p.add_argument("--game", help="name of the game (default: one chosen by the seed)")
     p.add_argument("--seed", type=_count, default=0, help="of the game and of sampling (default: %(default)s)")

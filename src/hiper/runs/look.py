@@ -25,10 +25,10 @@ SPLITS = ("valid_seen", "valid_unseen")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """The games to look at: environment, official data ("" for generated games), turn limit (None: the agent's own)."""
+    """The games to look at: environment, official data ("": generated games), turn limit. None: as in training."""
 
-    env: str = "alfworld"
-    data: str = ""
+    env: str | None = None
+    data: str | None = None
     max_turns: int | None = None
     overrides: tuple[str, ...] = ()
 
@@ -36,8 +36,10 @@ class Where:
 def placed(base: Config, where: Where) -> Config:
     """The agent's configuration in the place where it is to play. Options for generated games stay with those."""
     changes = base.model_dump()
-    same = base.env.name == where.env and bool(base.env.data) == bool(where.data)
-    changes["env"] |= {"name": where.env, "data": where.data, "options": base.env.options if same else {}}
+    name = base.env.name if where.env is None else where.env
+    data = base.env.data if where.data is None else where.data
+    same = base.env.name == name and bool(base.env.data) == bool(data)
+    changes["env"] |= {"name": name, "data": data, "options": base.env.options if same else {}}
     if where.max_turns is not None:
         changes["env"]["max_turns"] = where.max_turns
     return make_config(changes, where.overrides)
