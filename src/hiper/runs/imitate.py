@@ -27,16 +27,10 @@ def to_demonstrations(
             if turn.fresh_context and ids:
                 out.append(Demonstration(ids=tuple(ids[:longest]), weight=tuple(weight[:longest])))
                 ids, weight = [], []
-            for text, w in (
-                (turn.context, observation_weight),
-                (turn.reply, 0.0 if turn.is_mistake else 1.0),
-            ):
-                is_context = text is turn.context
-                piece = (
-                    tokenizer.encode_context(text, fresh=turn.fresh_context) if is_context else tokenizer.encode(text)
-                )
-                ids += piece
-                weight += [w] * len(piece)
+            context = tokenizer.encode_context(turn.context, fresh=turn.fresh_context)
+            reply = tokenizer.encode(turn.reply)
+            ids += context + reply
+            weight += [observation_weight] * len(context) + [0.0 if turn.is_mistake else 1.0] * len(reply)
         out.append(Demonstration(ids=tuple(ids[:longest]), weight=tuple(weight[:longest])))
     return out
 
@@ -47,7 +41,8 @@ def imitation_round(
     """One step of imitation: play the expert, take one optimiser step, say what happened."""
     begin = time.perf_counter()
     c = config.sft
-    optimizer.set_scale(schedule(progress.step, c.steps, warmup=c.optim.warmup, floor=c.optim.floor))
+    scale = schedule(progress.step, c.steps, warmup=c.optim.warmup, floor=c.optim.floor)
+    optimizer.set_scale(scale)
     episodes = demonstrate(config, world, step=progress.step, count=c.episodes)
     longest = policy.max_length
     batch = to_demonstrations(episodes, policy.tokenizer, observation_weight=c.observation_weight, longest=longest)
@@ -67,6 +62,6 @@ def imitation_round(
     row: dict[str, object] = {f"learn/{name}": value for name, value in logs.items()}
     row["learn/cut"] = sum(len(one.ids) == longest for one in batch)
     row["rollout/crashes"] = sum(one.crashes for one in episodes)
-    row["learn/lr"] = c.optim.lr * schedule(progress.step, c.steps, warmup=c.optim.warmup, floor=c.optim.floor)
+    row["learn/lr"] = c.optim.lr * scale
     row["speed/trained_tokens_s"] = tokens / spent
     return after, row
