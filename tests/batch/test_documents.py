@@ -1,12 +1,14 @@
 """From trajectories to documents: which token decides what, and where which value is read."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiper.batch import BatchError, Document, documents, gather_values
-from hiper.batch.documents import ACTION, KIND, NONE, SUBGOAL, SWITCH, V_HIGH, V_LOW, U
+from hiper.batch import BatchError, Document, Values, documents, gather_values
+from hiper.batch.documents import ACTION, KIND, NONE, OF_TOKEN, SUBGOAL, SWITCH, V_HIGH, V_LOW, U
 from hiper.records import Decision, Ending, Kind
 from tests.batch.hand import episode, four_turns, random_episode, spans, turn
 
@@ -187,3 +189,20 @@ def test_values_are_arranged_by_episode_and_turn() -> None:
     np.testing.assert_array_equal(values.V_high_BT, [[100, nan, 102, nan], [110, nan, nan, nan], [120, nan, nan, nan]])
     np.testing.assert_array_equal(values.V_low_BT, [[200, 201, 202, 203], [210, nan, nan, nan], [220, 221, nan, nan]])
     np.testing.assert_array_equal(values.U_final_B, [4, nan, 22])  # the second succeeded: nothing comes after
+
+
+@given(seed=SEEDS, layout=st.sampled_from(["transcript", "window", "mixed"]))
+def test_values_of_tokens_come_on_top_and_in_the_order_of_the_tokens(seed: int, layout: str) -> None:
+    trajectories = [random_episode(seed, layout=layout)]
+    plain, more = documents(trajectories), documents(trajectories, token_values=True)
+    for a, b in zip(plain, more, strict=True):
+        of_token = b.point_turn_P == OF_TOKEN
+        assert (b.head_P[of_token] == U).all()
+        np.testing.assert_array_equal(b.point_P[of_token], np.flatnonzero(b.kind_L) - 1)
+        for mine, theirs in ((a.point_P, b.point_P), (a.head_P, b.head_P), (a.point_turn_P, b.point_turn_P)):
+            np.testing.assert_array_equal(mine, theirs[~of_token])
+    values = [np.random.default_rng(seed + n).normal(size=len(row.point_P)) for n, row in enumerate(more)]
+    without = [value[row.point_turn_P != OF_TOKEN] for row, value in zip(more, values, strict=True)]
+    a, b = gather_values(trajectories, plain, without), gather_values(trajectories, more, values)
+    for field in fields(Values):
+        np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiper.batch import Streams, TokenBatch, assign, documents, normalised, split_by_tokens
-from hiper.batch.documents import ACTION, NONE, SUBGOAL, SWITCH, V_HIGH, V_LOW, U
+from hiper.batch import Streams, TokenBatch, assign, assign_tokens, documents, normalised, split_by_tokens
+from hiper.batch.documents import ACTION, NONE, OF_TOKEN, SUBGOAL, SWITCH, V_HIGH, V_LOW, U
 from hiper.records import Ending
 from tests.batch.hand import episode, four_turns, random_episode, spans, turn
 
@@ -197,3 +197,20 @@ def test_groups_keep_order_and_budget(lengths: list[int], budget: int) -> None:
     assert all(size <= budget or len(group) == 1 for size, group in zip(sizes, groups, strict=True))
     for size, after in zip(sizes, groups[1:], strict=False):  # the next document would not have fitted
         assert size + lengths[after[0]] > budget
+
+
+@given(seed=st.integers(0, 10**6))
+def test_credit_of_tokens_goes_to_each_in_turn(seed: int) -> None:
+    rows = documents([random_episode(seed), random_episode(seed + 1)], token_values=True)
+    counts = [int((row.kind_L != NONE).sum()) for row in rows]
+    advantages = [np.arange(n) + 1.0 for n in counts]
+    for example in assign_tokens(rows, advantages, [-a for a in advantages]):
+        row = example.document
+        np.testing.assert_array_equal(
+            example.advantage_L[row.kind_L != NONE], np.arange((row.kind_L != NONE).sum()) + 1
+        )
+        assert not example.advantage_L[row.kind_L == NONE].any()
+        known = np.isfinite(example.target_P)
+        np.testing.assert_array_equal(known, row.point_turn_P == OF_TOKEN)
+        places = row.point_P[known] + 1  # each value is read just before its token
+        np.testing.assert_array_equal(example.target_P[known], -example.advantage_L[places])

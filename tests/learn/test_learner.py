@@ -252,3 +252,24 @@ def test_greedy_scores_are_those_of_temperature_1(policy: Policy) -> None:
 
 def test_nothing_to_score(policy: Policy) -> None:
     assert score(policy, [], temperature=1.0, budget=10) == []
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_gradient_noise_is_that_of_the_parts_by_themselves(parts: int) -> None:
+    """The slow way: each part's gradient of the policy loss, from finite batches of its own."""
+    policy = double()
+    batch = examples(policy, played(6))
+    before = [p.detach().clone() for p in policy.parameters()]
+    noise = Learner(policy, Still(policy), PLAIN, budget=40).gradient_noise(batch, parts)  # type: ignore[arg-type]
+    tokens = sum(int((one.example.document.kind_L != 0).sum()) for one in batch)
+    vectors = []
+    for chosen in np.array_split(range(6), parts):
+        part = [one for one in batch if one.example.document.episode in set(chosen.tolist())]
+        mine = sum(int((one.example.document.kind_L != 0).sum()) for one in part)
+        _, gradient = learned(policy, part, replace(PLAIN, value_coef=0.0))
+        vectors.append(torch.cat([g.flatten() for g in gradient.values()]) * mine / tokens)
+    stack = torch.stack(vectors)
+    variance = parts * float(((stack - stack.mean(0)) ** 2).sum()) / (parts - 1)
+    assert noise["variance"] == pytest.approx(variance, rel=1e-9)
+    assert noise["norm2"] == pytest.approx(float(stack.sum(0) @ stack.sum(0)) - variance, rel=1e-9)
+    assert all(torch.equal(a, b) for a, b in zip(before, policy.parameters(), strict=True))

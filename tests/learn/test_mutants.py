@@ -73,8 +73,8 @@ MUTANTS = {
     "points without target are counted": ("tokens", "int(np.isfinite(e.target_P).sum())", "len(e.target_P)"),
     "normalised level by level": (
         "tokens",
-        "dict.fromkeys(entries, _rms(np.concatenate(list(entries.values()))))",
-        "{name: _rms(values) for name, values in entries.items()}",
+        "dict.fromkeys(entries, rms(np.concatenate(list(entries.values()))))",
+        "{name: rms(values) for name, values in entries.items()}",
     ),
     "padding has a say in the scale": ("tokens", '"action_BT": mask_BT}', '"action_BT": mask_BT | True}'),
     "denominator of the micro-batch, tokens": ("learner", "count = max(batch.tokens, 1)", "count = len(logprob)"),

@@ -238,6 +238,31 @@ def test_requests_carry_what_scripted_agents_need() -> None:
     assert (done.policy_version, done.game) == (5, "corridor-2")
 
 
+def test_replicas_are_one_world_and_agents_that_draw_anew() -> None:
+    puppet = Puppet(walk, capacity=2)
+    tasks = [Task(seed=3, options={"game": "corridor-1"}, replica=n) for n in range(2)]
+    envs: list[Corridor] = []
+
+    def make() -> Corridor:
+        envs.append(Corridor())
+        return envs[-1]
+
+    play(make, puppet, PLAN, make_layout("transcript", PLAN), tasks, limits=Limits())
+    assert [env.seed for env in envs] == [3, 3]
+    assert sorted(request.seed for request in puppet.requests) == [3, 4]
+
+
+def test_equal_situations_of_a_game_have_equal_names_and_others_have_not() -> None:
+    actions = ["wait", "wait", "forward", "back", "forward"]
+    replies = [PLAN.format(Decision.SWITCH, "about", action) for action in actions]
+    puppet = Puppet(say_in_turn(*replies))
+    (one,) = play(Corridor, puppet, PLAN, make_layout("transcript", PLAN), [corridor(9)], limits=Limits(turns=5))
+    start, waited, again, gone, back = (turn.state for turn in one.turns)
+    assert waited == again  # "Place 0." and the same commands
+    assert back == waited  # reached on another way
+    assert len({start, waited, gone}) == 3
+
+
 def test_progress_is_told_once_per_episode() -> None:
     told: list[Trajectory] = []
     tasks = [corridor(length) for length in (3, 1, 2)]

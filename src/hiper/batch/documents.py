@@ -19,6 +19,7 @@ from hiper.records import Kind, Trajectory, Turn
 NONE, SWITCH, SUBGOAL, ACTION = range(4)
 KIND = {Kind.SWITCH: SWITCH, Kind.SUBGOAL: SUBGOAL, Kind.ACTION: ACTION}
 U, V_HIGH, V_LOW = range(3)
+OF_TOKEN = -1
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -34,7 +35,8 @@ class Document:
 
     `kind_L[i]` says what token i decides (NONE: it was not sampled, or is not trained); `turn_L` its turn (-1
     outside replies); `logprob_L` what the sampler gave. Point p asks head `head_P[p]` for the value at token
-    `point_P[p]`; it is the value of turn `point_turn_P[p]` (T for the state after the last turn).
+    `point_P[p]`; it is the value of turn `point_turn_P[p]` (T for the state after the last turn; OF_TOKEN where the
+    point belongs to one token: the points so marked are, in order, the U of each trained token).
     """
 
     episode: int
@@ -90,6 +92,10 @@ class _Builder:
         self.turn += [turn.index] * len(kinds)
         self.logprob += turn.reply_logprobs
 
+    def add_token_points(self) -> None:
+        """U before every trained token, for credit that counts tokens."""
+        self.points += [(place - 1, U, OF_TOKEN) for place, kind in enumerate(self.kind) if kind != NONE]
+
     def build(self) -> Document:
         point, head, turn = zip(*self.points, strict=True) if self.points else ((), (), ())
         return Document(
@@ -104,16 +110,24 @@ class _Builder:
         )
 
 
-def documents(trajectories: Sequence[Trajectory], *, max_length: int | None = None) -> list[Document]:
+def documents(
+    trajectories: Sequence[Trajectory], *, max_length: int | None = None, token_values: bool = False
+) -> list[Document]:
     """All documents of the episodes, in order. Raises BatchError for an episode without sampled tokens.
+
+    `token_values` asks for a value before every trained token as well.
 
     A final context that no longer fits into `max_length` tokens is read as far as it fits: the episode ended because
     the model could not read on.
     """
-    return [document for n, one in enumerate(trajectories) for document in _documents(n, one, max_length)]
+    builders = [builder for n, one in enumerate(trajectories) for builder in _builders(n, one, max_length)]
+    if token_values:
+        for builder in builders:
+            builder.add_token_points()
+    return [builder.build() for builder in builders]
 
 
-def _documents(episode: int, trajectory: Trajectory, max_length: int | None) -> list[Document]:
+def _builders(episode: int, trajectory: Trajectory, max_length: int | None) -> list[_Builder]:
     builders: list[_Builder] = []
     for turn in trajectory.turns:
         if not turn.reply_ids:
@@ -128,7 +142,7 @@ def _documents(episode: int, trajectory: Trajectory, max_length: int | None) -> 
         room = None if max_length is None else max(0, max_length - len(builders[-1].ids))
         builders[-1].add_context(trajectory.final_context_ids[:room])
         builders[-1].points.append((len(builders[-1].ids) - 1, U, len(trajectory.turns)))
-    return [builder.build() for builder in builders]
+    return builders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +160,8 @@ def gather_values(trajectories: Sequence[Trajectory], rows: Sequence[Document], 
     longest = max(len(one.turns) for one in trajectories)
     table = np.full((3, len(trajectories), longest + 1), np.nan)
     for row, value_P in zip(rows, points, strict=True):
-        table[row.head_P, row.episode, row.point_turn_P] = value_P
+        of_turn = row.point_turn_P != OF_TOKEN
+        table[row.head_P[of_turn], row.episode, row.point_turn_P[of_turn]] = value_P[of_turn]
     length_B = np.array([len(one.turns) for one in trajectories])
     final_B = table[U, np.arange(len(trajectories)), length_B].copy()
     table[U, np.arange(len(trajectories)), length_B] = np.nan

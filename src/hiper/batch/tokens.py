@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hiper.batch.documents import ACTION, NONE, SUBGOAL, SWITCH, V_HIGH, V_LOW, Document, Floats, U
+from hiper.batch.documents import ACTION, NONE, OF_TOKEN, SUBGOAL, SWITCH, V_HIGH, V_LOW, Document, Floats, U
 
 Bools = NDArray[np.bool_]
 
@@ -70,9 +70,9 @@ def normalised(streams: Streams, mask_BT: Bools, boundary_BT: Bools, how: str) -
     if how == "none":
         return streams
     if how == "joint":
-        scale = dict.fromkeys(entries, _rms(np.concatenate(list(entries.values()))))
+        scale = dict.fromkeys(entries, rms(np.concatenate(list(entries.values()))))
     elif how == "per_level":
-        scale = {name: _rms(values) for name, values in entries.items()}
+        scale = {name: rms(values) for name, values in entries.items()}
     else:
         raise ValueError(f"unknown normalisation {how!r}; known: joint, per_level, none")
     changed = {name: getattr(streams, name) / scale[name] for name in entries}
@@ -80,7 +80,7 @@ def normalised(streams: Streams, mask_BT: Bools, boundary_BT: Bools, how: str) -
     return Streams(**changed, **targets)
 
 
-def _rms(values: Floats) -> float:
+def rms(values: Floats) -> float:
     """Root mean square; 1 where there is nothing to scale."""
     size = float(np.sqrt(np.mean(values**2))) if values.size else 0.0
     return size if size > 1e-8 else 1.0
@@ -99,11 +99,23 @@ def _example(row: Document, credit: dict[int, Floats], target: dict[int, Floats]
         chosen = row.kind_L == kind
         advantage_L[chosen] = table[row.episode, row.turn_L[chosen]]
     target_P = np.full(len(row.point_P), np.nan)
-    was_played_P = np.isin(row.point_turn_P, row.turn_L)  # False for the state after the last turn: it has no target
+    # False for the state after the last turn, which has no target, and for the points of single tokens.
+    was_played_P = np.isin(row.point_turn_P, row.turn_L) & (row.point_turn_P != OF_TOKEN)
     for head, table in target.items():
         chosen = was_played_P & (row.head_P == head)
         target_P[chosen] = table[row.episode, row.point_turn_P[chosen]]
     return Example(document=row, advantage_L=advantage_L, target_P=target_P)
+
+
+def assign_tokens(rows: Sequence[Document], advantages: Sequence[Floats], targets: Sequence[Floats]) -> list[Example]:
+    """The same where credit counts tokens: per row, one advantage and one target for each trained token, in order."""
+    examples = []
+    for row, advantage, target in zip(rows, advantages, targets, strict=True):
+        advantage_L, target_P = np.zeros(len(row)), np.full(len(row.point_P), np.nan)
+        advantage_L[row.kind_L != NONE] = advantage
+        target_P[row.point_turn_P == OF_TOKEN] = target
+        examples.append(Example(document=row, advantage_L=advantage_L, target_P=target_P))
+    return examples
 
 
 def split_by_tokens(lengths: Sequence[int], budget: int) -> list[list[int]]:

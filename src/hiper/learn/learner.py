@@ -124,6 +124,36 @@ class Learner:
         self._apply(totals)
         return totals
 
+    def gradient_noise(self, examples: Sequence[PPOExample], parts: int) -> dict[str, float]:
+        """How much the policy gradient of a batch owes to chance. Changes nothing.
+
+        The episodes are dealt to `parts` groups; with g_i the gradient of the summed policy loss of group i, the
+        trace of the covariance of the whole sum is `parts` times the sample variance of the g_i. Given per token:
+        `variance` of the batch's mean gradient, and `norm2`, an unbiased estimate of the squared norm of the true one.
+        """
+        batch = TokenBatch.of([one.example for one in examples])
+        episodes = sorted({one.example.document.episode for one in examples})
+        weights = [p for p in self.policy.parameters() if p.requires_grad]
+        total = [torch.zeros_like(p) for p in weights]
+        squares = 0.0
+        for part in np.array_split(episodes, parts):  # neighbours stay together: groups of one task are not independent
+            inside = set(part.tolist())
+            chosen = [one for one in examples if one.example.document.episode in inside]
+            self.optimizer.zero_grad()
+            for group in split_by_tokens([len(one.example.document) for one in chosen], self.budget):
+                few = [chosen[g] for g in group]
+                micro = _Micro(self.policy, [one.example.document for one in few])
+                hidden = self.policy.hidden(micro.ids, micro.position, micro.packing)
+                self._policy_part(few, micro, hidden, batch)[0].backward()
+            for summed, weight in zip(total, weights, strict=True):
+                if weight.grad is not None:
+                    summed += weight.grad
+                    squares += float(weight.grad.double().square().sum())
+        self.optimizer.zero_grad()
+        norm2 = sum(float(g.double().square().sum()) for g in total)
+        variance = parts * (squares - norm2 / parts) / (parts - 1)
+        return {"variance": variance, "norm2": norm2 - variance}
+
     def _apply(self, totals: dict[str, float]) -> None:
         """Take the step, unless the loss or the gradient is not a finite number."""
         if all(np.isfinite(value) for value in totals.values()):

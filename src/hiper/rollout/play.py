@@ -5,6 +5,7 @@ hands its slot and its environment to the next task. What an episode becomes dep
 only, never on how many others are open or in which order their replies arrive.
 """
 
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -41,10 +42,19 @@ class PlayError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One episode to play. `options` go to `env.reset`, e.g. `{"game": ...}` or `{"goal": 17}`."""
+    """One episode to play. `options` go to `env.reset`, e.g. `{"game": ...}` or `{"goal": 17}`.
+
+    Tasks that differ in nothing but `replica` are one world, played by an agent that draws anew.
+    """
 
     seed: int
     options: Mapping[str, object] | None = None
+    replica: int = 0
+
+    @property
+    def sampling_seed(self) -> int:
+        """Of the agent's own choices; the environment gets `seed`."""
+        return self.seed + self.replica
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +215,7 @@ class _Table:
             Request(
                 slot=slot,
                 prompt=episode.prompt,
-                seed=episode.task.seed,
+                seed=episode.task.sampling_seed,
                 turn=len(episode.turns),
                 stop=self.interface.stop,
                 observation=episode.observation,
@@ -345,6 +355,7 @@ def _turn(episode: _Episode, sample: Sample, reply: Reply, reward: float) -> Tur
         decision=reply.decision,
         subgoal=reply.subgoal,
         action=reply.action,
+        state=_state(episode),
         invalid=reply.invalid,
         reward=reward,
         context_ids=sample.context_ids,
@@ -353,6 +364,13 @@ def _turn(episode: _Episode, sample: Sample, reply: Reply, reward: float) -> Tur
         spans=token_spans(reply, sample.reply_bytes),
         is_mistake=sample.is_mistake,
     )
+
+
+def _state(episode: _Episode) -> str:
+    """A name for the situation: the environment's own (`info["state"]`), else a digest of all that it shows."""
+    own = episode.info.get("state")
+    seen = (str(own),) if own is not None else (episode.observation, *(_admissible(episode.info) or ()))
+    return hashlib.blake2b("\n".join(seen).encode(), digest_size=8).hexdigest()
 
 
 def _never_begun(task: Task, crashes: int, policy_version: int) -> Trajectory:

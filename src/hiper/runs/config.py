@@ -12,6 +12,11 @@ from typing import Annotated, Any, Literal, get_args
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+Estimator = Literal[
+    "hae", "gae", "token_gae", "option_gae", "hae_eb", "fixed_hae", "siblings", "grpo", "rloo", "reinforce_pp", "gigpo"
+]
+COMPARE_GROUPS = ("grpo", "rloo", "gigpo", "siblings")
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; one line that names the key."""
@@ -116,16 +121,25 @@ class ImitationConfig(Section):
 
 
 class CreditConfig(Section):
-    estimator: Literal["hae", "gae"] = "hae"
-    """hae: Hierarchical Advantage Estimation. gae: flat, turn-level, one advantage for the whole reply."""
+    estimator: Estimator = "hae"
+    """The estimator; docs/credit.md compares them. hae, hae_eb, siblings and option_gae credit each decision apart; gae
+    credits the turn, token_gae the token, fixed_hae the turn in segments of `interval`; grpo, rloo, reinforce_pp and
+    gigpo need no critic. grpo, rloo, gigpo and siblings compare the episodes of a group: train.group of 2 or more."""
     gamma: Share = 0.95
     """Discount per turn."""
     lam_low: Share = 0.95
     """Trace of actions inside a segment (gae: of the whole episode)."""
     lam_high: Share = 0.95
     """Trace of subgoals over segments; its clock is segments, not turns."""
-    lam_boundary: Share = 0.0
-    """0: the action trace ends with its segment (the paper). 1: it is carried on; unbiased when all traces are 1."""
+    lam_boundary: Share | Literal["adaptive"] = 0.0
+    """0: the action trace ends with its segment (the paper). 1: it is carried on; unbiased when all traces are 1.
+    "adaptive": carried on as far as V_high does not yet explain returns (hae and siblings)."""
+    interval: Positive = 5
+    """fixed_hae: turns a segment."""
+    step_weight: NonNegative = 1.0
+    """gigpo: weight of the comparison of equal states beside that of whole episodes."""
+    normalise_std: bool = True
+    """grpo and gigpo: divide by the spread of the group; false is Dr. GRPO."""
     normalise: Literal["joint", "per_level", "none"] = "joint"
     """Scale of the advantages; joint: one constant for all three levels."""
     reward_scale: NonNegative = 1.0
@@ -166,6 +180,8 @@ class TrainConfig(Section):
     """Weight of the entropy bonus."""
     kl_coef: NonNegative = 0.0
     """Weight of the divergence from the start model."""
+    grad_variance_every: Count = 0
+    """Steps between measurements of the policy gradient's variance (each costs about one more pass); 0: never."""
     max_logprob_gap: NonNegative = 0.02
     """Largest mean gap, nats, between sampled and recomputed log-probabilities before the run stops."""
     optim: OptimConfig = OptimConfig(lr=3e-4, value_lr=1e-3, eps=1e-5, beta2=0.99)
@@ -235,9 +251,21 @@ def make_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
             raise ConfigError(f"override {override!r}: expected key=value")
         _set(data, key.strip().split("."), _value(value.strip()))
     try:
-        return Config.model_validate(_over(Config().model_dump(), data))
+        config = Config.model_validate(_over(Config().model_dump(), data))
     except ValidationError as error:
         raise ConfigError(_explain(error)) from error
+    _check_groups(config)
+    return config
+
+
+def _check_groups(config: Config) -> None:
+    estimator, t = config.credit.estimator, config.train
+    if estimator in COMPARE_GROUPS and t.group < 2:
+        raise ConfigError(
+            f"train.group = {t.group}: {estimator} compares the episodes of one game; set it to 2 or more"
+        )
+    if t.episodes % t.group:
+        raise ConfigError(f"train.episodes = {t.episodes} is not a multiple of train.group = {t.group}")
 
 
 def _over(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

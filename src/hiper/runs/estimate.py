@@ -77,7 +77,7 @@ def estimate(table: Table, values: Values, config: CreditConfig) -> Streams:
     credit = hae(
         table.rewards_BT, table.switches_BT, table.lengths_B, table.terminated_B,
         _filled(values.U_BT), values.V_high_BT, _filled(values.V_low_BT), final,
-        gamma=config.gamma, lam_low=config.lam_low, lam_high=config.lam_high, lam_boundary=config.lam_boundary,
+        gamma=config.gamma, lam_low=config.lam_low, lam_high=config.lam_high, lam_boundary=float(config.lam_boundary),
     )  # fmt: skip
     return Streams(
         switch_BT=credit.switch_BT,

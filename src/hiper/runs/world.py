@@ -59,13 +59,13 @@ class World:
         names = self.names(split)
         tasks = []
         for place in range(step * count, (step + 1) * count):
-            game = place // group
-            task_seed = derive_seed(seed, stage, place)
+            game, replica = divmod(place, group)
             if not names:
-                tasks.append(Task(seed=derive_seed(seed, stage, game)))
+                tasks.append(Task(seed=derive_seed(seed, stage, game), replica=replica))
                 continue
             turn, index = divmod(game, len(names))
-            tasks.append(Task(seed=task_seed, options={"game": names[self._order(split, seed, stage, turn)[index]]}))
+            name = names[self._order(split, seed, stage, turn)[index]]
+            tasks.append(Task(seed=derive_seed(seed, stage, place), options={"game": name}))
         return tasks
 
     def close(self) -> None:
