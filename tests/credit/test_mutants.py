@@ -19,7 +19,7 @@ from tests.credit.batches import GOLDEN, random_batch
 from tests.credit.oracle import Lambdas, gae_batch, hae_batch
 
 FOLDER = Path(hiper.credit.__file__).parent
-SOURCES = ("scan", "checks", "gae", "hae")  # in the order in which they import each other
+SOURCES = ("scan", "checks", "returns", "gae", "hae")  # in the order in which they import each other
 COPY = "mutated_credit"
 
 # Turn 0 says KEEP everywhere: it is a boundary all the same.
@@ -38,16 +38,16 @@ MUTANTS = {
     ),
     "V_low in place of V_high at the boundary": (
         "hae",
-        "np.where(keep_next_BT, next_turn(V_low_BT)",
-        "np.where(e.goes_on_BT, next_turn(V_low_BT)",
+        "np.where(keep_next_BT, next_turn(d.V_low_BT)",
+        "np.where(e.goes_on_BT, next_turn(d.V_low_BT)",
     ),
     "V_high of the present turn, not of the next": (
-        "hae",
-        "* next_turn(V_high_BT) + e.after_BT\n",
-        "* V_high_BT + e.after_BT\n",
+        "returns",
+        "next_turn((1.0 - lam_BT) * d.V_high_BT)",
+        "(1.0 - lam_BT) * d.V_high_BT",
     ),
     "V_high read between boundaries": (
-        "hae",
+        "checks",
         'where_read("V_high_BT", V_high_BT, boundary_BT)',
         'where_read("V_high_BT", V_high_BT, e.mask_BT)',
     ),
@@ -56,7 +56,7 @@ MUTANTS = {
         "e.rewards_BT + gamma * V_next_BT",
         "e.rewards_BT + gamma * gamma * V_next_BT",
     ),
-    "discount twice, segment": ("hae", "gamma * weight_BT", "gamma * gamma * weight_BT"),
+    "discount twice, segment": ("returns", "gamma * weight_BT", "gamma * gamma * weight_BT"),
     "no discount in the trace": (
         "hae",
         "np.where(keep_next_BT, gamma * lam_low",
@@ -67,52 +67,52 @@ MUTANTS = {
         "np.where(keep_next_BT, gamma * lam_low",
         "np.where(keep_next_BT, gamma * lam_high",
     ),
-    "lam_low in place of lam_high": ("hae", "V_high_BT, gamma, lam_high)", "V_high_BT, gamma, lam_low)"),
+    "lam_low in place of lam_high": ("hae", "np.full_like(kappa_BT, lam_high)", "np.full_like(kappa_BT, lam_low)"),
     "switch credit on the subgoal's lambda": (
         "hae",
-        "V_high_BT, gamma, kappa * lam_high)",
-        "V_high_BT, gamma, lam_high)",
+        "gamma, kappa_BT * lam_high)",
+        "gamma, np.full_like(kappa_BT, lam_high))",
     ),
     "lam_high at every turn, not every segment": (
-        "hae",
-        "np.where(switch_next_BT, lam, 1.0) * e.goes_on_BT",
-        "lam * e.goes_on_BT",
+        "returns",
+        "np.where(switch_next_BT, next_turn(lam_BT), 1.0) * e.goes_on_BT",
+        "next_turn(lam_BT) * e.goes_on_BT",
     ),
-    "weights of the two sides of a boundary swapped": ("hae", "(1.0 - lam) * next_turn", "lam * next_turn"),
+    "weights of the two sides of a boundary swapped": ("returns", "(1.0 - lam_BT) *", "lam_BT *"),
     "lam_boundary ignored for actions": (
         "hae",
-        "gamma * lam_low * kappa * next_turn(subgoal_BT)",
+        "gamma * lam_low * next_turn(kappa_BT * subgoal_BT)",
         "0.0 * next_turn(subgoal_BT)",
     ),
     "lam_low forgotten at the boundary": (
         "hae",
-        "gamma * lam_low * kappa * next_turn",
-        "gamma * kappa * next_turn",
+        "gamma * lam_low * next_turn(kappa_BT",
+        "gamma * next_turn(kappa_BT",
     ),
-    "turn 0 opens no segment": ("hae", "e.mask_BT & (switches_BT | turn_0_BT)", "e.mask_BT & switches_BT"),
-    "a choice at turn 0": ("hae", "choice_BT = e.mask_BT & ~turn_0_BT", "choice_BT = e.mask_BT"),
+    "turn 0 opens no segment": ("checks", "e.mask_BT & (switches | turn_0_BT)", "e.mask_BT & switches"),
+    "a choice at turn 0": ("checks", "choice_BT = e.mask_BT & ~turn_0_BT", "choice_BT = e.mask_BT"),
     "subgoal credit at every turn": (
         "hae",
-        "np.where(boundary_BT, return_high_BT - V_high_BT, 0.0)",
-        "return_high_BT - V_high_BT",
+        "np.where(d.boundary_BT, return_high_BT - d.V_high_BT, 0.0)",
+        "return_high_BT - d.V_high_BT",
     ),
     "U as the baseline of the subgoal": (
         "hae",
-        "return_high_BT - V_high_BT, 0.0",
-        "return_high_BT - U_BT, 0.0",
+        "return_high_BT - d.V_high_BT, 0.0",
+        "return_high_BT - d.U_BT, 0.0",
     ),
-    "V_low as the baseline of the switch": ("hae", "return_U_BT - U_BT", "return_U_BT - V_low_BT"),
+    "V_low as the baseline of the switch": ("hae", "return_U_BT - d.U_BT", "return_U_BT - d.V_low_BT"),
     "target of V_high outside boundaries": (
         "hae",
-        "np.where(boundary_BT, return_high_BT, 0.0)",
+        "np.where(d.boundary_BT, return_high_BT, 0.0)",
         "return_high_BT",
     ),
     "advantage in place of the target": (
         "hae",
-        "return_low_BT=action_BT + V_low_BT",
+        "return_low_BT=action_BT + d.V_low_BT",
         "return_low_BT=action_BT",
     ),
-    "nothing after a cut, actions": ("hae", "next_turn(V_high_BT) + e.after_BT)", "next_turn(V_high_BT))"),
+    "nothing after a cut, actions": ("hae", "next_turn(d.V_high_BT) + e.after_BT)", "next_turn(d.V_high_BT))"),
     "truncated taken for terminated": (
         "checks",
         "where_read(name, value, ~terminated_B)",
@@ -120,8 +120,8 @@ MUTANTS = {
     ),
     "the last turn of the array, not of the episode": (
         "checks",
-        "mask_BT & ~goes_on_BT, after_B",
-        "mask_BT & (np.arange(mask_BT.shape[1]) == mask_BT.shape[1] - 1), after_B",
+        "seen.mask_BT & ~seen.goes_on_BT, after_B",
+        "seen.mask_BT & (np.arange(seen.mask_BT.shape[1]) == seen.mask_BT.shape[1] - 1), after_B",
     ),
     "one turn too many": (
         "checks",

@@ -1,13 +1,21 @@
 """From episodes to arrays to credit, by hand."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
 import numpy as np
 import pytest
 
-from hiper.batch import Values
+from hiper.batch import NONE, OF_TOKEN, Document, Values, documents, gather_values
 from hiper.credit import gae, hae
 from hiper.records import Decision, Ending, Invalid, Trajectory, Turn
-from hiper.runs.config import CreditConfig
-from hiper.runs.estimate import estimate, explained_variance, table_of
+from hiper.rollout import PlayError
+from hiper.runs.config import CreditConfig, Estimator, make_config
+from hiper.runs.estimate import estimate, estimate_tokens, explained_variance, table_of
+from hiper.runs.train import learnable
+from tests.batch.hand import random_episode
+from tests.runs.tiny import carry_out, metrics
 
 KEEP, SWITCH = Decision.KEEP, Decision.SWITCH
 
@@ -103,3 +111,69 @@ def test_the_estimators_get_what_they_ask_for() -> None:
 )
 def test_explained_variance(value: list[float], target: list[float], expected: float) -> None:
     assert explained_variance(np.array(value), np.array(target)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("estimator", get_args(Estimator))
+def test_every_estimator_trains(estimator: str, tmp_path: Path) -> None:
+    carry_out(
+        tmp_path, f"credit.estimator={estimator}", "credit.lam_boundary=adaptive", "sft.steps=1", "train.steps=2",
+        "train.critic_warmup=0", "train.episodes=8", "train.group=2", "train.max_turns=6", "train.grad_variance_every=1",
+    )  # fmt: skip
+    rows = metrics(tmp_path, "train")
+    assert len(rows) == 2
+    assert all(np.isfinite(row["learn/policy_loss"]) for row in rows[1:])
+    has_critic = estimator not in ("grpo", "rloo", "reinforce_pp", "gigpo")
+    assert (rows[-1]["learn/value_loss"] > 0) == has_critic
+    assert rows[-1]["learn/grad_variance"] > 0
+
+
+def token_by_token(ids: int = 300) -> tuple[list[Trajectory], list[Document], list[np.ndarray[Any, Any]]]:
+    episodes = [random_episode(seed, ids=ids) for seed in range(5)]
+    rows = documents(episodes, token_values=True)
+    return episodes, rows, [np.random.default_rng(n).normal(size=len(row.point_P)) for n, row in enumerate(rows)]
+
+
+def test_credit_of_tokens_is_that_of_a_loop_over_them() -> None:
+    episodes, rows, value_P = token_by_token()
+    config = CreditConfig(estimator="token_gae", gamma=0.9, lam_low=0.8, normalise="none")
+    table, values = table_of(episodes, config), gather_values(episodes, rows, value_P)
+    advantages, targets, _ = estimate_tokens(table, values, rows, value_P, config)
+    for b, one in enumerate(episodes):
+        mine = [n for n, row in enumerate(rows) if row.episode == b]
+        turn = np.concatenate([rows[n].turn_L[rows[n].kind_L != NONE] for n in mine])
+        value = np.concatenate([value_P[n][rows[n].point_turn_P == OF_TOKEN] for n in mine])
+        after = 0.0 if one.ending.is_terminal else values.U_final_B[b]
+        ahead, expected = 0.0, []
+        for place in reversed(range(len(turn))):
+            is_last = place + 1 == len(turn) or turn[place + 1] != turn[place]
+            discount = 0.9 if is_last else 1.0
+            following = value[place + 1] if place + 1 < len(turn) else after
+            paid = one.turns[turn[place]].reward if is_last else 0.0
+            ahead = paid + discount * following - value[place] + discount * 0.8 * ahead
+            expected.append(ahead)
+        np.testing.assert_allclose(np.concatenate([advantages[n] for n in mine]), expected[::-1], atol=1e-12)
+        np.testing.assert_allclose(np.concatenate([targets[n] for n in mine]), expected[::-1] + value, atol=1e-12)
+
+
+def test_tasks_situations_and_subgoals_are_told_apart_by_number() -> None:
+    def at(index: int, state: str, subgoal: str) -> Turn:
+        return replace(turn(index, KEEP), state=state, subgoal=subgoal)
+
+    one = episode(Ending.FAILED, at(0, "hall", "find"), at(1, "", "find"), at(2, "hall", ""))
+    other = replace(episode(Ending.FAILED, at(0, "hall", "")), game="h")
+    table = table_of([one, other, one], CreditConfig())
+    a, b, c = table.group_B
+    assert a == c != b
+    assert table.state_BT[0, 0] == table.state_BT[0, 2] == table.state_BT[1, 0] >= 0
+    assert table.state_BT[0, 1] == table.state_BT[1, 1] == -1  # unknown, and padding
+    assert table.subgoal_BT[0, 0] == table.subgoal_BT[0, 1] != table.subgoal_BT[0, 2] == table.subgoal_BT[1, 0]
+    assert table.subgoal_BT[1, 1] == -1
+
+
+def test_who_has_nobody_to_be_compared_with_is_left_out() -> None:
+    lonely = replace(EPISODES[0], game="elsewhere")
+    config = make_config({}, ["credit.estimator=rloo", "train.group=2"])
+    assert learnable([*EPISODES, lonely], config) == EPISODES
+    assert learnable([*EPISODES, lonely], make_config({})) == [*EPISODES, lonely]
+    with pytest.raises(PlayError, match="rloo has nothing to compare"):
+        learnable([EPISODES[0], lonely], config)

@@ -1,7 +1,7 @@
 """What the estimators ask of their arguments. A complaint names argument, place and what was expected."""
 
-from dataclasses import dataclass
-from numbers import Real
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,29 +19,88 @@ class Episodes:
     after_BT: FloatArray  # at an episode's last turn: what is to come after it; elsewhere 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decisions:
+    """The three values of each decision, checked: 0 where an estimator must not read them."""
+
+    boundary_BT: BoolArray  # a subgoal was written: turn 0, and each SWITCH
+    choice_BT: BoolArray  # there was a choice between KEEP and SWITCH: not at turn 0
+    U_BT: FloatArray
+    V_high_BT: FloatArray
+    V_low_BT: FloatArray
+
+
 def episodes(
     rewards_BT: ArrayLike, lengths_B: ArrayLike, terminated_B: ArrayLike, U_final_B: ArrayLike | None
 ) -> Episodes:
+    seen = seen_episodes(rewards_BT, lengths_B)
+    terminated = flags("terminated_B", terminated_B, seen.mask_BT.shape[:1])
+    after_B = final_values("U_final_B", U_final_B, terminated)
+    return replace(seen, after_BT=np.where(seen.mask_BT & ~seen.goes_on_BT, after_B[:, None], 0.0))
+
+
+def seen_episodes(rewards_BT: ArrayLike, lengths_B: ArrayLike) -> Episodes:
+    """For estimators that count what was seen alone: nothing comes after the last turn, however it ended."""
     rewards = reals("rewards_BT", rewards_BT)
     lengths = turn_counts("lengths_B", lengths_B, rewards.shape)
-    terminated = flags("terminated_B", terminated_B, lengths.shape)
     mask_BT: BoolArray = np.arange(rewards.shape[1]) < lengths[:, None]
-    goes_on_BT = next_turn(mask_BT)
-    after_B = final_values("U_final_B", U_final_B, terminated)
     return Episodes(
         rewards_BT=where_read("rewards_BT", rewards, mask_BT),
         mask_BT=mask_BT,
-        goes_on_BT=goes_on_BT,
-        after_BT=np.where(mask_BT & ~goes_on_BT, after_B[:, None], 0.0),
+        goes_on_BT=next_turn(mask_BT),
+        after_BT=np.zeros(rewards.shape),
     )
 
 
-def reals(name: str, value: ArrayLike, shape: tuple[int, ...] | None = None) -> FloatArray:
+def decisions(
+    e: Episodes, switches_BT: ArrayLike, U_BT: ArrayLike, V_high_BT: ArrayLike, V_low_BT: ArrayLike
+) -> Decisions:
+    switches = flags("switches_BT", switches_BT, e.mask_BT.shape)
+    turn_0_BT = np.arange(e.mask_BT.shape[1]) == 0
+    boundary_BT = e.mask_BT & (switches | turn_0_BT)
+    choice_BT = e.mask_BT & ~turn_0_BT
+    return Decisions(
+        boundary_BT=boundary_BT,
+        choice_BT=choice_BT,
+        U_BT=where_read("U_BT", U_BT, choice_BT),
+        V_high_BT=where_read("V_high_BT", V_high_BT, boundary_BT),
+        V_low_BT=where_read("V_low_BT", V_low_BT, e.mask_BT),
+    )
+
+
+def turns_of_tokens(name: str, value: ArrayLike, lengths_B: IntArray) -> IntArray:
+    """`value` as int64 [B, L]: 0, .., 0, 1, .., lengths-1 without a gap, then -1."""
+    array = _array(name, value)
+    if array.ndim != 2 or len(array) != len(lengths_B):
+        raise ValueError(f"{name}: expected two axes, [{len(lengths_B)} episodes, tokens], got shape {array.shape}")
+    turn_BL = _integers(name, value, array.shape)
+    before_BL = np.concatenate([np.full((len(turn_BL), 1), -1), turn_BL[:, :-1]], axis=1)
+    first_BL = np.arange(turn_BL.shape[1]) == 0
+    last_B1 = lengths_B[:, None] - 1
+    opens_BL = (turn_BL == before_BL + 1) & (first_BL | (before_BL >= 0)) & (turn_BL <= last_B1)
+    goes_on_BL = (turn_BL == before_BL) & ~first_BL
+    ends_BL = (turn_BL == -1) & (before_BL == last_B1)
+    _check_each(
+        name,
+        turn_BL,
+        opens_BL | goes_on_BL | ends_BL,
+        "turns 0, .., lengths - 1 in order, none without a token, then -1",
+    )
+    reached_B = turn_BL.max(axis=1, initial=-1)
+    if (reached_B != lengths_B - 1).any():
+        episode = int(np.flatnonzero(reached_B != lengths_B - 1)[0])
+        raise ValueError(
+            f"{name}[{episode}] ends with turn {reached_B[episode]}: expected tokens of all {lengths_B[episode]} turns"
+        )
+    return turn_BL
+
+
+def reals(name: str, value: ArrayLike, shape: tuple[int, ...] | None = None, like: str = "rewards_BT") -> FloatArray:
     """`value` as float64. Without `shape` it must be [B, T]; NaN may stand where nothing is read."""
     array = _array(name, value)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
-    _check_shape(name, array, shape)
+    _check_shape(name, array, shape, like)
     return array.astype(np.float64)
 
 
@@ -58,12 +117,8 @@ def flags(name: str, value: ArrayLike, shape: tuple[int, ...]) -> BoolArray:
 def turn_counts(name: str, value: ArrayLike, shape_BT: tuple[int, ...]) -> IntArray:
     """`value` as int64, one number of turns per episode, each from 1 to T."""
     episodes, turns = shape_BT
-    array = _array(name, value)
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"{name}: expected integers, got dtype {array.dtype}")
-    _check_shape(name, array, (episodes,))
-    counts_B = array.astype(np.int64)
-    _check_each(name, array, (counts_B >= 1) & (counts_B <= turns), f"1 to {turns} turns")
+    counts_B = _integers(name, value, (episodes,))
+    _check_each(name, counts_B, (counts_B >= 1) & (counts_B <= turns), f"1 to {turns} turns")
     return counts_B
 
 
@@ -74,9 +129,54 @@ def fraction(name: str, value: object) -> float:
     raise ValueError(f"{name} = {value!r}: expected a number from 0 to 1")
 
 
-def where_read(name: str, value: ArrayLike, read: BoolArray) -> FloatArray:
+def fractions(name: str, value: ArrayLike, episodes: int) -> FloatArray:
+    """A fraction for all episodes or one for each, as a column [B, 1]."""
+    if np.ndim(value) == 0:
+        return np.full((episodes, 1), fraction(name, value))
+    array = reals(name, value, (episodes,))
+    _check_each(name, array, (array >= 0.0) & (array <= 1.0), "a number from 0 to 1")
+    return array[:, None]
+
+
+def positive(name: str, value: object) -> int:
+    """A number of things: an integer, at least 1."""
+    if isinstance(value, Integral) and int(value) >= 1:
+        return int(value)
+    raise ValueError(f"{name} = {value!r}: expected an integer, 1 or more")
+
+
+def not_negative(name: str, value: object) -> float:
+    """A weight: a finite real number, 0 or more."""
+    if isinstance(value, Real) and 0.0 <= float(value) < np.inf:
+        return float(value)
+    raise ValueError(f"{name} = {value!r}: expected a number, 0 or more")
+
+
+def ids(name: str, value: ArrayLike, read: BoolArray) -> IntArray:
+    """`value` as int64: which state or subgoal it is, -1 for one that is like no other. -1 where not read."""
+    array = _integers(name, value, read.shape)
+    numbers = np.where(read, array, -1)
+    _check_each(name, array, numbers >= -1, "an id from 0 on, or -1 for none")
+    return numbers
+
+
+def groups(value: ArrayLike, shape: tuple[int, ...], *, pairs_for: str | None) -> IntArray:
+    """`group_B` as indices 0..K-1 of the tasks. With `pairs_for` a group of one is refused in its name."""
+    array = _integers("group_B", value, shape)
+    _, index_B, size_K = np.unique(array, return_inverse=True, return_counts=True)
+    alone_B = size_K[index_B] == 1
+    if pairs_for and alone_B.any():
+        episode = int(np.flatnonzero(alone_B)[0])
+        raise ValueError(
+            f"group_B[{episode}] = {array[episode]}: a group of one; {pairs_for} compares the episodes of one "
+            "task, so each group needs 2 or more"
+        )
+    return index_B.astype(np.int64)
+
+
+def where_read(name: str, value: ArrayLike, read: BoolArray, like: str = "rewards_BT") -> FloatArray:
     """`value` as float64, with 0 where it is not read. Where it is read it must be finite."""
-    array = reals(name, value, read.shape)
+    array = reals(name, value, read.shape, like)
     _check_each(name, array, np.isfinite(array) | ~read, "a finite number, because it is read")
     return np.where(read, array, 0.0)
 
@@ -98,11 +198,21 @@ def _array(name: str, value: ArrayLike) -> NDArray[np.generic]:
         raise ValueError(f"{name}: expected rows of one length, padded: {error}") from error
 
 
-def _check_shape(name: str, array: NDArray[np.generic], shape: tuple[int, ...] | None) -> None:
+def _integers(name: str, value: ArrayLike, shape: tuple[int, ...]) -> IntArray:
+    array = _array(name, value)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected integers, got dtype {array.dtype}")
+    _check_shape(name, array, shape)
+    return array.astype(np.int64)
+
+
+def _check_shape(
+    name: str, array: NDArray[np.generic], shape: tuple[int, ...] | None, like: str = "rewards_BT"
+) -> None:
     if shape is None and array.ndim != 2:
         raise ValueError(f"{name}: expected two axes, [episodes, turns], got shape {array.shape}")
     if shape is not None and array.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape} to go with rewards_BT, got {array.shape}")
+        raise ValueError(f"{name}: expected shape {shape} to go with {like}, got {array.shape}")
 
 
 def _check_each(name: str, array: NDArray[np.generic], good: BoolArray, expected: str) -> None:

@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hiper.credit import checks
+from hiper.credit.checks import Decisions, Episodes
+from hiper.credit.returns import segment_return
 from hiper.credit.scan import BoolArray, FloatArray, backward, next_turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HAECredit:
-    """What `hae` returns. All arrays are [B, T], in reward units, and 0 (False) beyond an episode's length.
+    """What `hae` and its relatives return. Arrays are [B, T], in reward units, and 0 (False) beyond the length.
 
     switch_BT:      advantage of the choice between KEEP and SWITCH; 0 at turn 0, where there is no choice.
     subgoal_BT:     advantage of the subgoal that was written; 0 outside boundaries, where none was written.
@@ -46,7 +48,7 @@ def hae(
     gamma: float = 0.95,
     lam_low: float = 0.95,
     lam_high: float = 0.95,
-    lam_boundary: float = 0.0,
+    lam_boundary: ArrayLike = 0.0,
 ) -> HAECredit:
     """Credit of each decision from what came of it: actions turn by turn, subgoals segment by segment.
 
@@ -86,7 +88,7 @@ def hae(
         gamma: discount γ per turn, 0 to 1.
         lam_low: weight λ_low of later surprises in a segment, per turn, 0 to 1.
         lam_high: weight λ_high of later surprises, per segment, 0 to 1.
-        lam_boundary: κ, how much of the trace crosses a boundary, 0 to 1.
+        lam_boundary: κ, how much of the trace crosses a boundary, 0 to 1: one number, or one per episode.
 
     Values that are not read may be NaN, and so may all rewards and values beyond an episode's length.
 
@@ -105,45 +107,32 @@ def hae(
     """
     gamma = checks.fraction("gamma", gamma)
     lam_low, lam_high = checks.fraction("lam_low", lam_low), checks.fraction("lam_high", lam_high)
-    kappa = checks.fraction("lam_boundary", lam_boundary)
     e = checks.episodes(rewards_BT, lengths_B, terminated_B, U_final_B)
-    switches_BT = checks.flags("switches_BT", switches_BT, e.mask_BT.shape)
-    turn_0_BT = np.arange(e.mask_BT.shape[1]) == 0
-    boundary_BT = e.mask_BT & (switches_BT | turn_0_BT)
-    choice_BT = e.mask_BT & ~turn_0_BT
-    U_BT = checks.where_read("U_BT", U_BT, choice_BT)
-    V_high_BT = checks.where_read("V_high_BT", V_high_BT, boundary_BT)
-    V_low_BT = checks.where_read("V_low_BT", V_low_BT, e.mask_BT)
+    kappa_B1 = checks.fractions("lam_boundary", lam_boundary, len(e.mask_BT))
+    d = checks.decisions(e, switches_BT, U_BT, V_high_BT, V_low_BT)
+    return hae_of(e, d, gamma, lam_low, lam_high, np.broadcast_to(kappa_B1, e.mask_BT.shape))
 
-    return_high_BT = _segment_return(e, boundary_BT, V_high_BT, gamma, lam_high)
-    return_U_BT = _segment_return(e, boundary_BT, V_high_BT, gamma, kappa * lam_high)
-    subgoal_BT = np.where(boundary_BT, return_high_BT - V_high_BT, 0.0)
 
-    switch_next_BT = next_turn(boundary_BT)
+def hae_of(e: Episodes, d: Decisions, gamma: float, lam_low: float, lam_high: float, kappa_BT: FloatArray) -> HAECredit:
+    """`hae` once its arguments are checked. κ may differ from boundary to boundary."""
+    return_high_BT = segment_return(e, d, gamma, np.full_like(kappa_BT, lam_high))
+    return_U_BT = segment_return(e, d, gamma, kappa_BT * lam_high)
+    subgoal_BT = np.where(d.boundary_BT, return_high_BT - d.V_high_BT, 0.0)
+
+    switch_next_BT = next_turn(d.boundary_BT)
     keep_next_BT = e.goes_on_BT & ~switch_next_BT
-    V_next_BT = np.where(keep_next_BT, next_turn(V_low_BT), next_turn(V_high_BT) + e.after_BT)
-    surprise_BT = e.rewards_BT + gamma * V_next_BT - V_low_BT
-    carried_BT = gamma * lam_low * kappa * next_turn(subgoal_BT)
+    V_next_BT = np.where(keep_next_BT, next_turn(d.V_low_BT), next_turn(d.V_high_BT) + e.after_BT)
+    surprise_BT = e.rewards_BT + gamma * V_next_BT - d.V_low_BT
+    carried_BT = gamma * lam_low * next_turn(kappa_BT * subgoal_BT)
     action_BT = backward(surprise_BT + carried_BT, np.where(keep_next_BT, gamma * lam_low, 0.0))
 
     return HAECredit(
-        switch_BT=np.where(choice_BT, return_U_BT - U_BT, 0.0),
+        switch_BT=np.where(d.choice_BT, return_U_BT - d.U_BT, 0.0),
         subgoal_BT=subgoal_BT,
         action_BT=action_BT,
         return_U_BT=return_U_BT,
-        return_high_BT=np.where(boundary_BT, return_high_BT, 0.0),
-        return_low_BT=action_BT + V_low_BT,
-        mask_high_BT=boundary_BT,
+        return_high_BT=np.where(d.boundary_BT, return_high_BT, 0.0),
+        return_low_BT=action_BT + d.V_low_BT,
+        mask_high_BT=d.boundary_BT,
         mask_BT=e.mask_BT,
     )
-
-
-def _segment_return(
-    e: checks.Episodes, boundary_BT: BoolArray, V_high_BT: FloatArray, gamma: float, lam: float
-) -> FloatArray:
-    """Mₜ: discounted reward from turn t on; a boundary ahead is worth V_high + lam (M - V_high)."""
-    switch_next_BT = next_turn(boundary_BT)
-    # V_high is 0 outside boundaries, so its shift needs no mask.
-    known_BT = (1.0 - lam) * next_turn(V_high_BT) + e.after_BT
-    weight_BT = np.where(switch_next_BT, lam, 1.0) * e.goes_on_BT
-    return backward(e.rewards_BT + gamma * known_BT, gamma * weight_BT)

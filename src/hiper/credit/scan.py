@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
-Column = TypeVar("Column", FloatArray, BoolArray)
+Column = TypeVar("Column", FloatArray, BoolArray, IntArray)
 
 
 def next_turn(x_BT: Column) -> Column:

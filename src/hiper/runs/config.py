@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from hiper.runs.guards import GUARDS
 
 Estimator = Literal[
     "hae", "gae", "token_gae", "option_gae", "hae_eb", "fixed_hae", "siblings", "grpo", "rloo", "reinforce_pp", "gigpo"
@@ -151,6 +153,8 @@ class CreditConfig(Section):
 class TrainConfig(Section):
     steps: Count = 100
     """Collect-and-update rounds; 0: none (imitation only)."""
+    turns: Count = 0
+    """Turns of the environment after which training ends, in place of `steps`; 0: `steps` decides."""
     episodes: Positive = 128
     """Episodes a step."""
     group: Positive = 1
@@ -199,6 +203,24 @@ class EvalConfig(Section):
     """0: greedy."""
 
 
+class GuardConfig(Section):
+    stop: tuple[str, ...] = ()
+    """Guards that stop the run, by name, or "all"; the others only warn. The run is saved first."""
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _all(cls, value: object) -> object:
+        return tuple(GUARDS) if value == "all" else value
+
+    @field_validator("stop")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in GUARDS:
+                raise ValueError(f"unknown guard {name!r}; known: all, {', '.join(GUARDS)}")
+        return value
+
+
 class Config(Section):
     seed: int = 0
     """Everything random derives from it."""
@@ -230,6 +252,8 @@ class Config(Section):
     """PPO."""
     eval: EvalConfig = EvalConfig()
     """Evaluation."""
+    guards: GuardConfig = GuardConfig()
+    """What watches for the ways in which runs die unnoticed."""
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:

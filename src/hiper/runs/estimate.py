@@ -4,29 +4,65 @@ Reward shaping is a named step of its own (`shaped_rewards`), off by default, lo
 evaluation. Shapes: B episodes, T turns.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hiper.batch import Streams, Values
-from hiper.credit import gae, hae
+from hiper.batch import (
+    NONE,
+    OF_TOKEN,
+    Document,
+    Example,
+    Streams,
+    Values,
+    assign,
+    assign_tokens,
+    normalised,
+    rms,
+)
+from hiper.credit import (
+    GAECredit,
+    HAECredit,
+    adaptive_lam_boundary,
+    fixed_hae,
+    gae,
+    gigpo,
+    grpo,
+    hae,
+    hae_eb,
+    option_gae,
+    reinforce_pp,
+    rloo,
+    sibling_hae,
+    token_gae,
+)
 from hiper.records import Trajectory
 from hiper.runs.config import CreditConfig
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Episodes as arrays. Rewards in training units: environment reward times the scale, plus shaping."""
+    """Episodes as arrays. Rewards in training units: environment reward times the scale, plus shaping.
+
+    Of `group_B` (which game), `state_BT` (which situation) and `subgoal_BT` (the one in force) only equality means
+    anything; -1 is like no other.
+    """
 
     rewards_BT: Floats
     shaping_BT: Floats
-    switches_BT: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-    mask_BT: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-    lengths_B: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-    terminated_B: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    switches_BT: Bools
+    mask_BT: Bools
+    lengths_B: Ints
+    terminated_B: Bools
+    group_B: Ints
+    state_BT: Ints
+    subgoal_BT: Ints
 
 
 def table_of(trajectories: Sequence[Trajectory], config: CreditConfig) -> Table:
@@ -45,7 +81,19 @@ def table_of(trajectories: Sequence[Trajectory], config: CreditConfig) -> Table:
         mask_BT=np.arange(shape[1]) < lengths[:, None],
         lengths_B=lengths,
         terminated_B=np.array([one.ending.is_terminal for one in trajectories]),
+        group_B=_numbered([[task_of(one)] for one in trajectories], 1)[:, 0],
+        state_BT=_numbered([[turn.state or None for turn in one.turns] for one in trajectories], shape[1]),
+        subgoal_BT=_numbered([[turn.subgoal for turn in one.turns] for one in trajectories], shape[1]),
     )
+
+
+def _numbered(names: Sequence[Sequence[object]], width: int) -> Ints:
+    """A number for each name, the same for the same; -1 for None and for padding."""
+    known: dict[object, int] = {None: -1}
+    out = np.full((len(names), width), -1)
+    for row, some in zip(out, names, strict=True):
+        row[: len(some)] = [known.setdefault(name, len(known)) for name in some]
+    return out
 
 
 def shaped_rewards(trajectories: Sequence[Trajectory], shape: tuple[int, int], config: CreditConfig) -> Floats:
@@ -57,28 +105,188 @@ def shaped_rewards(trajectories: Sequence[Trajectory], shape: tuple[int, int], c
     return shaping
 
 
+def task_of(one: Trajectory) -> str | int:
+    """What episodes of one task have in common: the game, or the seed where games have no names."""
+    return one.game or one.seed
+
+
+def give_credit(
+    table: Table, values: Values, rows: Sequence[Document], value_P: Sequence[Floats], config: CreditConfig
+) -> tuple[list[Example], Streams]:
+    """What each token and each value point is trained with (on a common scale), and the credit it comes from."""
+    if config.estimator == "token_gae":
+        advantages, targets, raw = estimate_tokens(table, values, rows, value_P, config)
+        scale = 1.0 if config.normalise == "none" else rms(np.concatenate(advantages))
+        return assign_tokens(rows, [one / scale for one in advantages], targets), raw
+    raw = estimate(table, values, config)
+    boundary_BT = table.switches_BT & table.mask_BT
+    return assign(rows, normalised(raw, table.mask_BT, boundary_BT, config.normalise)), raw
+
+
 def estimate(table: Table, values: Values, config: CreditConfig) -> Streams:
     """The chosen estimator's advantages and targets, not yet normalised."""
-    final = np.where(table.terminated_B, 0.0, values.U_final_B)
-    if config.estimator == "gae":
-        flat = gae(
-            table.rewards_BT, table.lengths_B, table.terminated_B, _filled(values.U_BT), final,
-            gamma=config.gamma, lam=config.lam_low,
+    return _BY_TURN[config.estimator](table, values, config)
+
+
+def _gae(table: Table, values: Values, c: CreditConfig) -> Streams:
+    return _flat(gae(*_history(table), _filled(values.U_BT), _final(table, values), gamma=c.gamma, lam=c.lam_low))
+
+
+def _fixed_hae(table: Table, values: Values, c: CreditConfig) -> Streams:
+    U_BT, final_B = _filled(values.U_BT), _final(table, values)
+    return _flat(fixed_hae(*_history(table), U_BT, final_B, every=c.interval, gamma=c.gamma, lam=c.lam_low))
+
+
+def _hae(table: Table, values: Values, c: CreditConfig) -> Streams:
+    kappa: float | Floats
+    if c.lam_boundary == "adaptive":
+        kappa = adaptive_lam_boundary(
+            table.rewards_BT, table.switches_BT, table.lengths_B, table.terminated_B, values.V_high_BT,
+            _final(table, values), table.group_B, table.state_BT, gamma=c.gamma,
         )  # fmt: skip
-        nothing = np.full(table.rewards_BT.shape, np.nan)
-        return Streams(
-            switch_BT=flat.advantage_BT,
-            subgoal_BT=flat.advantage_BT,
-            action_BT=flat.advantage_BT,
-            target_U_BT=flat.return_BT,
-            target_high_BT=nothing,
-            target_low_BT=nothing,
-        )
-    credit = hae(
-        table.rewards_BT, table.switches_BT, table.lengths_B, table.terminated_B,
-        _filled(values.U_BT), values.V_high_BT, _filled(values.V_low_BT), final,
-        gamma=config.gamma, lam_low=config.lam_low, lam_high=config.lam_high, lam_boundary=float(config.lam_boundary),
+    else:
+        kappa = c.lam_boundary
+    arguments = _hierarchy(table, values)
+    credit = hae(*arguments, gamma=c.gamma, lam_low=c.lam_low, lam_high=c.lam_high, lam_boundary=kappa)
+    return _hierarchical(credit)
+
+
+def _siblings(table: Table, values: Values, c: CreditConfig) -> Streams:
+    credit = sibling_hae(
+        *_hierarchy(table, values), table.group_B, table.state_BT, table.subgoal_BT,
+        gamma=c.gamma, lam_low=c.lam_low, lam_high=c.lam_high, lam_boundary=c.lam_boundary,
     )  # fmt: skip
+    return _hierarchical(credit)
+
+
+def _option_gae(table: Table, values: Values, c: CreditConfig) -> Streams:
+    return _hierarchical(option_gae(*_hierarchy(table, values), gamma=c.gamma, lam=c.lam_low))
+
+
+def _hae_eb(table: Table, values: Values, c: CreditConfig) -> Streams:
+    return _hierarchical(hae_eb(*_hierarchy(table, values), gamma=c.gamma, lam=c.lam_low))
+
+
+def _grpo(table: Table, values: Values, c: CreditConfig) -> Streams:
+    credit = grpo(table.rewards_BT, table.lengths_B, table.group_B, normalise_std=c.normalise_std)
+    return _same_for_all(credit.advantage_BT)
+
+
+def _rloo(table: Table, values: Values, c: CreditConfig) -> Streams:
+    return _same_for_all(rloo(table.rewards_BT, table.lengths_B, table.group_B).advantage_BT)
+
+
+def _reinforce_pp(table: Table, values: Values, c: CreditConfig) -> Streams:
+    has_groups = min(Counter(table.group_B.tolist()).values()) > 1
+    groups = table.group_B if has_groups else None
+    return _same_for_all(reinforce_pp(table.rewards_BT, table.lengths_B, groups, gamma=c.gamma).advantage_BT)
+
+
+def _gigpo(table: Table, values: Values, c: CreditConfig) -> Streams:
+    credit = gigpo(
+        table.rewards_BT, table.lengths_B, table.group_B, table.state_BT,
+        gamma=c.gamma, step_weight=c.step_weight, normalise_std=c.normalise_std,
+    )  # fmt: skip
+    return _same_for_all(credit.advantage_BT)
+
+
+_BY_TURN: dict[str, Callable[[Table, Values, CreditConfig], Streams]] = {
+    "gae": _gae,
+    "fixed_hae": _fixed_hae,
+    "hae": _hae,
+    "siblings": _siblings,
+    "option_gae": _option_gae,
+    "hae_eb": _hae_eb,
+    "grpo": _grpo,
+    "rloo": _rloo,
+    "reinforce_pp": _reinforce_pp,
+    "gigpo": _gigpo,
+}
+
+
+def estimate_tokens(
+    table: Table, values: Values, rows: Sequence[Document], value_P: Sequence[Floats], config: CreditConfig
+) -> tuple[list[Floats], list[Floats], Streams]:
+    """Token-level GAE: for each row, advantages and targets of its trained tokens in order.
+
+    The streams are for looking at only: each decision's mean over its tokens, and the target of a turn's first.
+    """
+    of_row = [_Tokens.of(row, values) for row, values in zip(rows, value_P, strict=True)]
+    of_episode = [[one for one in of_row if one.episode == b] for b in range(len(table.lengths_B))]
+    longest = max(sum(len(one.turn) for one in parts) for parts in of_episode)
+    turn_BL, V_BL = np.full((len(of_episode), longest), -1), np.zeros((len(of_episode), longest))
+    for b, parts in enumerate(of_episode):
+        joined = np.concatenate([one.turn for one in parts])
+        turn_BL[b, : len(joined)] = joined
+        V_BL[b, : len(joined)] = np.concatenate([one.value for one in parts])
+    credit = token_gae(*_history(table), turn_BL, V_BL, _final(table, values), gamma=config.gamma, lam=config.lam_low)
+    advantages, targets = [], []
+    place = np.zeros(len(of_episode), dtype=np.int64)
+    for one in of_row:
+        chosen = slice(place[one.episode], place[one.episode] + len(one.turn))
+        advantages.append(credit.advantage_BL[one.episode, chosen])
+        targets.append(credit.return_BL[one.episode, chosen])
+        place[one.episode] += len(one.turn)
+    return advantages, targets, _by_decision(table, rows, advantages, targets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tokens:
+    """The trained tokens of a row: their turns, and the values before them."""
+
+    episode: int
+    turn: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    value: Floats
+
+    @classmethod
+    def of(cls, row: Document, value_P: Floats) -> "_Tokens":
+        turn, value = row.turn_L[row.kind_L != NONE], value_P[row.point_turn_P == OF_TOKEN]
+        return cls(episode=row.episode, turn=turn, value=value)
+
+
+def _by_decision(
+    table: Table, rows: Sequence[Document], advantages: Sequence[Floats], targets: Sequence[Floats]
+) -> Streams:
+    total, count = np.zeros((3, *table.mask_BT.shape)), np.zeros((3, *table.mask_BT.shape))
+    first_BT = np.full(table.mask_BT.shape, np.nan)
+    for row, advantage, target in zip(rows, advantages, targets, strict=True):
+        trained = row.kind_L != NONE
+        turn = row.turn_L[trained]
+        where = (row.kind_L[trained] - 1, row.episode, turn)  # switch, subgoal, action
+        np.add.at(total, where, advantage)
+        np.add.at(count, where, 1.0)
+        first_BT[row.episode, turn[::-1]] = target[::-1]  # the last one written is the first token
+    switch_BT, subgoal_BT, action_BT = total / np.maximum(count, 1.0)
+    return _streams(switch_BT, subgoal_BT, action_BT, target_U_BT=first_BT)
+
+
+def _history(table: Table) -> tuple[Floats, Ints, Bools]:
+    return table.rewards_BT, table.lengths_B, table.terminated_B
+
+
+def _hierarchy(table: Table, values: Values) -> tuple[Floats, Bools, Ints, Bools, Floats, Floats, Floats, Floats]:
+    """What `hae` and its kind are given."""
+    return (
+        table.rewards_BT, table.switches_BT, table.lengths_B, table.terminated_B,
+        _filled(values.U_BT), values.V_high_BT, _filled(values.V_low_BT), _final(table, values),
+    )  # fmt: skip
+
+
+def _final(table: Table, values: Values) -> Floats:
+    return np.where(table.terminated_B, 0.0, values.U_final_B)
+
+
+def _flat(credit: GAECredit) -> Streams:
+    """One advantage for every decision of a turn, one value function."""
+    return _streams(credit.advantage_BT, credit.advantage_BT, credit.advantage_BT, target_U_BT=credit.return_BT)
+
+
+def _same_for_all(advantage_BT: Floats) -> Streams:
+    """One advantage for every decision of a turn, no critic."""
+    return _streams(advantage_BT, advantage_BT, advantage_BT)
+
+
+def _hierarchical(credit: HAECredit) -> Streams:
     return Streams(
         switch_BT=credit.switch_BT,
         subgoal_BT=credit.subgoal_BT,
@@ -86,6 +294,18 @@ def estimate(table: Table, values: Values, config: CreditConfig) -> Streams:
         target_U_BT=credit.return_U_BT,
         target_high_BT=credit.return_high_BT,
         target_low_BT=credit.return_low_BT,
+    )
+
+
+def _streams(switch_BT: Floats, subgoal_BT: Floats, action_BT: Floats, target_U_BT: Floats | None = None) -> Streams:
+    nothing = np.full(switch_BT.shape, np.nan)
+    return Streams(
+        switch_BT=switch_BT,
+        subgoal_BT=subgoal_BT,
+        action_BT=action_BT,
+        target_U_BT=nothing if target_U_BT is None else target_U_BT,
+        target_high_BT=nothing,
+        target_low_BT=nothing,
     )
 
 

@@ -36,7 +36,7 @@ PACKAGES = ("hiper", "torch", "transformers", "tokenizers", "numpy", "gymnasium"
 Row = dict[str, object]
 
 
-LATER_SECTIONS = ("train", "credit", "eval")
+LATER_SECTIONS = ("train", "credit", "eval", "guards")
 
 
 class RunFolder:
@@ -51,13 +51,13 @@ class RunFolder:
     def create(cls, path: Path, config: Config) -> "RunFolder":
         """Start a run, or take up the one that is there. Refuses a folder that holds a run with other settings.
 
-        Until training has begun, its own settings may still change: imitate once, then decide how to go on. As long as
-        nothing at all was done, everything may: the first attempt had a setting wrong.
+        Until training has begun, its own settings may still change: imitate once, then decide how to go on; guards may
+        at any time. As long as nothing at all was done, everything may: the first attempt had a setting wrong.
         """
         file = path / CONFIG_FILE
         folder = cls(path, config)
         if file.exists() and folder.has_begun():
-            open_sections = () if checkpoints(folder.checkpoints, "train") else LATER_SECTIONS
+            open_sections = ("guards",) if checkpoints(folder.checkpoints, "train") else LATER_SECTIONS
             changed = [key for key in _changes(load_config(file), config) if key.partition(".")[0] not in open_sections]
             if changed:
                 raise ConfigError(

@@ -10,14 +10,15 @@ from typing import Protocol
 
 from hiper.learn import Learner, Optimizer, OptimSettings, PPOSettings
 from hiper.models import Policy
-from hiper.records import Trajectory
+from hiper.records import METRICS_FILE, Trajectory, read_jsonl
 from hiper.runs.checkpoint import Progress, checkpoints, load_optimizer, load_policy, load_progress
 from hiper.runs.config import Config, OptimConfig
 from hiper.runs.evaluate import evaluate
 from hiper.runs.folder import Row, RunFolder
+from hiper.runs.guards import is_new, troubles
 from hiper.runs.imitate import imitation_round
 from hiper.runs.setup import build_policy, build_sampler, demonstrate, set_up_torch
-from hiper.runs.train import DivergedRound, Round, train_round
+from hiper.runs.train import DivergedRound, Round, is_over, train_round
 from hiper.runs.world import World
 
 
@@ -32,6 +33,10 @@ class Watcher(Protocol):
 
 class Stopped(Exception):
     """The run was asked to stop; all that was done is saved."""
+
+
+class GuardStop(RuntimeError):
+    """A guard that may stop the run has seen trouble; all that was done is saved."""
 
 
 class Run:
@@ -51,7 +56,7 @@ class Run:
             policy, progress = self._restore()
             if progress.stage == "sft":
                 policy, progress = self._imitate(policy, progress)
-            if not only_imitation and self.config.train.steps:
+            if not only_imitation and (self.config.train.steps or self.config.train.turns):
                 self._train(policy, progress)
         self.world.close()
 
@@ -93,9 +98,11 @@ class Run:
         learner = self._learner(policy, optimizer)
         sampler = build_sampler(self.config, policy, temperature=self.config.sampling.temperature)
         reference = self._reference() if t.kl_coef else None
-        self.watcher.stage("train", progress.step, t.steps)
-        self._evaluate_between(policy, progress.step)
-        while progress.step < t.steps:
+        self.watcher.stage("train", progress.turns if t.turns else progress.step, t.turns or t.steps)
+        rows = [row for row in read_jsonl(self.folder.path / METRICS_FILE) if row["stage"] == "train"]
+        self._evaluate_between(policy, progress)
+        while not is_over(t, progress):
+            self._check_guards(policy, optimizer, progress, rows)
             try:
                 done = train_round(self.config, self.world, sampler, learner, progress, reference)
             except DivergedRound as diverged:
@@ -103,13 +110,14 @@ class Run:
                 self.folder.save_trajectories(name, diverged.episodes, diverged.credit_rows)
                 raise
             progress = done.progress
-            self._log(progress, done.row, t.steps)
+            rows.append(self._guarded(done.row, rows))
+            self._log(progress, rows[-1], t.steps)
             self._keep_sample(done)
-            if progress.step % self.config.checkpoint_every == 0 or progress.step == t.steps:
+            if progress.step % self.config.checkpoint_every == 0 or is_over(t, progress):
                 self._save(policy, optimizer, progress)
-            self._evaluate_between(policy, progress.step)
+            self._evaluate_between(policy, progress)
             self._check_stop(policy, optimizer, progress)
-        self._evaluate(policy, "train", t.steps, final=True)
+        self._evaluate(policy, "train", progress.step, final=True)
 
     def _reference(self) -> Policy:
         """The model that training started from: the end of imitation, or what the configuration names."""
@@ -159,7 +167,24 @@ class Run:
             **row,
         }
         self.folder.log(progress.stage, whole)
-        self.watcher.step(progress.stage, progress.step, total, whole)
+        budget = self.config.train.turns if progress.stage == "train" else 0
+        self.watcher.step(progress.stage, progress.turns if budget else progress.step, budget or total, whole)
+
+    def _guarded(self, row: Row, before: Sequence[Row]) -> Row:
+        """The row with the names of the guards that see trouble in it. What is new is said once."""
+        found = troubles([*before, row])
+        for name, message in found.items():
+            if is_new(name, before):
+                self.watcher.say(f"guard {name}: {message}")
+        return row | ({"guards": list(found)} if found else {})
+
+    def _check_guards(self, policy: Policy, optimizer: Optimizer, progress: Progress, rows: Sequence[Row]) -> None:
+        for name, message in troubles(rows).items():
+            if name in self.config.guards.stop:
+                target = self.folder.save(policy, optimizer, progress)
+                raise GuardStop(
+                    f"guard {name} stopped the run after step {progress.step}, saved in {target}: {message}"
+                )
 
     def _keep_sample(self, done: Round) -> None:
         every = self.config.trajectories_every
@@ -168,9 +193,9 @@ class Run:
             name = f"step-{done.progress.step:06d}"
             self.folder.save_trajectories(name, done.episodes[:count], done.credit_rows[:count])
 
-    def _evaluate_between(self, policy: Policy, step: int) -> None:
-        every = self.config.eval.every
-        if every and 0 < step < self.config.train.steps and step % every == 0:
+    def _evaluate_between(self, policy: Policy, progress: Progress) -> None:
+        every, step = self.config.eval.every, progress.step
+        if every and step and step % every == 0 and not is_over(self.config.train, progress):
             self._evaluate(policy, "train", step, final=False)
 
     def _evaluate(self, policy: Policy, stage: str, step: int, *, final: bool) -> None:

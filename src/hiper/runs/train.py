@@ -5,19 +5,20 @@ taken up again from its last checkpoint does on the CPU, bit for bit, what it wo
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hiper.batch import Document, Streams, Values, assign, documents, gather_values, normalised
+from hiper.batch import Document, Streams, Values, documents, gather_values
 from hiper.learn import DivergedError, Learner, PPOExample, Scores, schedule, score
 from hiper.models import Policy, TorchSampler
 from hiper.records import Trajectory
 from hiper.rollout import Limits, PlayError, play, summary
 from hiper.runs.checkpoint import Progress
-from hiper.runs.config import Config, TrainConfig
-from hiper.runs.estimate import Table, estimate, explained_variance, table_of
+from hiper.runs.config import COMPARE_GROUPS, Config, TrainConfig
+from hiper.runs.estimate import Table, explained_variance, give_credit, table_of, task_of
 from hiper.runs.setup import build_interface, build_layout
 from hiper.runs.world import World, derive_seed
 
@@ -58,25 +59,25 @@ def train_round(
     clock = _Clock()
     policy = learner.policy
     played = collect(config, world, sampler, progress.step, clock)
-    episodes = [one for one in played if one.turns]  # where the environment never even began, nothing can be learnt
-    rows = documents(episodes, max_length=policy.max_length)
+    episodes = learnable(played, config)
+    rows = documents(episodes, max_length=policy.max_length, token_values=config.credit.estimator == "token_gae")
     scores = score(policy, rows, temperature=config.sampling.temperature, budget=config.budget)
     values = gather_values(episodes, rows, [one.value_P for one in scores])
     gap = logprob_gap(rows, scores, config.train.max_logprob_gap)
     clock.lap("values")
 
     table = table_of(episodes, config.credit)
-    raw = estimate(table, values, config.credit)
-    streams = normalised(raw, table.mask_BT, table.switches_BT & table.mask_BT, config.credit.normalise)
+    credited, raw = give_credit(table, values, rows, [one.value_P for one in scores], config.credit)
     examples = [
         PPOExample(example=example, old_value_P=one.value_P, reference_L=None)
-        for example, one in zip(assign(rows, streams), scores, strict=True)
+        for example, one in zip(credited, scores, strict=True)
     ]
     if reference is not None:
         examples = with_reference(examples, reference, config)
     credit_rows = _credit_rows(episodes, values, raw)
+    noise = gradient_noise(config, learner, examples, progress.step)
     try:
-        logs = update(config, learner, examples, progress.step)
+        logs = update(config, learner, examples, progress)
     except DivergedError as error:
         raise DivergedRound(str(error), episodes, credit_rows) from error
     clock.lap("learn")
@@ -86,6 +87,7 @@ def train_round(
         **summary(played),
         "rollout/crashes": sum(one.crashes for one in played),
         **gap,
+        **noise,
         **logs,
         **_credit_columns(table, values, raw),
         **clock.columns(rows),
@@ -117,10 +119,25 @@ def collect(config: Config, world: World, sampler: TorchSampler, step: int, cloc
     return episodes
 
 
-def update(config: Config, learner: Learner, examples: Sequence[PPOExample], step: int) -> Row:
+def learnable(played: Sequence[Trajectory], config: Config) -> list[Trajectory]:
+    """The episodes that anything can be learnt from: those that began, and whose task was played by others if the
+    estimator compares them."""
+    begun = [one for one in played if one.turns]
+    if config.credit.estimator not in COMPARE_GROUPS:
+        return begun
+    members = Counter(task_of(one) for one in begun)
+    compared = [one for one in begun if members[task_of(one)] > 1]
+    if not compared:
+        raise PlayError(
+            f"no two episodes of one game were played to an end: {config.credit.estimator} has nothing to compare"
+        )
+    return compared
+
+
+def update(config: Config, learner: Learner, examples: Sequence[PPOExample], progress: Progress) -> Row:
     """`epochs` passes over the episodes, `minibatches` optimiser steps each; documents of an episode stay together."""
-    t = config.train
-    scale = _scale(t, step)
+    t, step = config.train, progress.step
+    scale = _scale(t, progress)
     learner.optimizer.set_scale(scale)
     skipped = learner.skipped
     episodes = sorted({one.example.document.episode for one in examples})
@@ -141,12 +158,30 @@ def update(config: Config, learner: Learner, examples: Sequence[PPOExample], ste
     return logs
 
 
-def _scale(t: TrainConfig, step: int) -> float:
-    """The schedule. Its warm-up begins with the policy's first step: Adam's first updates are the roughest."""
-    if step < t.critic_warmup:
+def is_over(t: TrainConfig, progress: Progress) -> bool:
+    """Whether training has come to its end: so many turns were played, or so many steps done."""
+    return progress.turns >= t.turns if t.turns else progress.step >= t.steps
+
+
+def _scale(t: TrainConfig, progress: Progress) -> float:
+    """The schedule. Its warm-up begins with the policy's first step: Adam's first updates are the roughest.
+
+    Under a budget of turns, the number of steps is what it comes to at the pace so far.
+    """
+    if progress.step < t.critic_warmup:
         return 1.0
-    total = t.steps - t.critic_warmup
-    return schedule(step - t.critic_warmup, total, warmup=t.optim.warmup, floor=t.optim.floor)
+    steps = round(progress.step * t.turns / max(1, progress.turns)) if t.turns else t.steps
+    step, total = progress.step - t.critic_warmup, steps - t.critic_warmup
+    return schedule(step, total, warmup=t.optim.warmup, floor=t.optim.floor)
+
+
+def gradient_noise(config: Config, learner: Learner, examples: Sequence[PPOExample], step: int) -> Row:
+    """Every so often: how much the policy gradient of this batch owes to chance, before the update."""
+    every = config.train.grad_variance_every
+    if not every or step % every or step < config.train.critic_warmup:
+        return {}
+    noise = learner.gradient_noise(examples, parts=8)
+    return {"learn/grad_variance": noise["variance"], "learn/grad_norm2": noise["norm2"]}
 
 
 def with_reference(examples: Sequence[PPOExample], reference: Policy, config: Config) -> list[PPOExample]:
