@@ -1,9 +1,12 @@
-"""How fast is `hiper.credit.hae`? Against the same recursions in plain Python, turn by turn.
+"""How fast is `hiper.credit.hae`? Against the same recursions in plain Python, turn by turn; then its relatives.
 
     python benchmarks/credit.py [--episodes 128] [--turns 50] [--repeats 20] [--json FILE]
 
+Aim: `hae` on 128 episodes of up to 50 turns in less than 5 ms on one core.
+
 Both start from the same arrays and must give the same numbers to 1e-12, else there is nothing to compare. The
-plain loop checks none of its arguments. Times are the best of the repeats, in seconds, on one core.
+plain loop checks none of its arguments. Times are the best of the repeats, in seconds, on one core. The other
+estimators get the same episodes, as tasks of eight with thirty states each and twenty tokens a turn.
 """
 
 import argparse
@@ -17,8 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hiper import credit
 from hiper.credit import hae
 
+AIM_S = 0.005
+TOKENS = 20  # a turn, for the estimator that counts them
 GAMMA, LAM_LOW, LAM_HIGH, LAM_BOUNDARY = 0.95, 0.9, 0.8, 0.5
 Advantages = dict[str, list[list[float]]]
 Batch = dict[str, Any]  # the array arguments of `hae`, by name
@@ -83,6 +89,36 @@ def largest_difference(ours: dict[str, NDArray[np.float64]], theirs: Advantages)
     )
 
 
+def others(batch: Batch, seed: int) -> dict[str, Callable[[], object]]:
+    """Every other estimator, ready to be called."""
+    rng = np.random.default_rng(seed)
+    shape = batch["rewards_BT"].shape
+    group_B = np.arange(shape[0]) // 8
+    group_B[group_B == group_B[-1]] = max(group_B[-1] - 1, 0)  # no group of one at the end
+    state_BT, subgoal_BT = rng.integers(0, 30, shape), rng.integers(0, 4, shape)
+    turn_BL = np.repeat(np.arange(shape[1]), TOKENS) * np.ones((shape[0], 1), np.int64)
+    turn_BL = np.where(turn_BL < batch["lengths_B"][:, None], turn_BL, -1)
+    V_BL = rng.normal(size=turn_BL.shape)
+    b = batch
+    seen = (b["rewards_BT"], b["lengths_B"])
+    flat = (*seen, b["terminated_B"], b["U_BT"], b["U_final_B"])
+    high = (b["rewards_BT"], b["switches_BT"], b["lengths_B"], b["terminated_B"], b["V_high_BT"], b["U_final_B"])
+    who = {"group_B": group_B, "state_BT": state_BT, "subgoal_BT": subgoal_BT}
+    return {
+        "gae": lambda: credit.gae(*flat),
+        "token_gae": lambda: credit.token_gae(*seen, b["terminated_B"], turn_BL, V_BL, b["U_final_B"]),
+        "option_gae": lambda: credit.option_gae(**b),
+        "hae_eb": lambda: credit.hae_eb(**b),
+        "fixed_hae": lambda: credit.fixed_hae(*flat, every=5),
+        "grpo": lambda: credit.grpo(*seen, group_B),
+        "rloo": lambda: credit.rloo(*seen, group_B),
+        "reinforce_pp": lambda: credit.reinforce_pp(*seen, group_B),
+        "gigpo": lambda: credit.gigpo(*seen, group_B, state_BT),
+        "adaptive_lam_boundary": lambda: credit.adaptive_lam_boundary(*high, group_B, state_BT),
+        "sibling_hae": lambda: credit.sibling_hae(**b, **who),
+    }
+
+
 def best_time(work: Callable[[], object], repeats: int) -> float:
     times = []
     for _ in range(repeats):
@@ -92,16 +128,18 @@ def best_time(work: Callable[[], object], repeats: int) -> float:
     return min(times)
 
 
-def measure(episodes: int, turns: int, repeats: int, seed: int) -> dict[str, float]:
+def measure(episodes: int, turns: int, repeats: int, seed: int) -> dict[str, Any]:
     batch = random_batch(episodes, turns, seed)
     result = {
         "episodes": episodes,
         "turns": turns,
+        "aim_s": AIM_S,
         "vectorised_s": best_time(lambda: vectorised(batch), repeats),
         "plain_s": best_time(lambda: plain(batch), repeats),
         "largest_difference": largest_difference(vectorised(batch), plain(batch)),
     }
-    return result | {"speedup": result["plain_s"] / result["vectorised_s"]}
+    times = {name: best_time(work, repeats) for name, work in others(batch, seed).items()}
+    return result | {"speedup": result["plain_s"] / result["vectorised_s"], "others_s": times}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,7 +159,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{args.episodes} episodes of up to {args.turns} turns, best of {args.repeats}")
         print(f"plain Python  {1e3 * result['plain_s']:8.3f} ms")
         print(f"vectorised    {1e3 * result['vectorised_s']:8.3f} ms   ({result['speedup']:.1f} times faster)")
+        print(f"aim           {1e3 * AIM_S:8.3f} ms   for 128 episodes of up to 50 turns")
         print(f"largest difference {result['largest_difference']:.1e}")
+        for name, seconds in result["others_s"].items():
+            print(f"{name:22s}{1e3 * seconds:8.3f} ms")
     if result["largest_difference"] > 1e-12:
         print("the two do not agree", file=sys.stderr)
         return 1

@@ -22,6 +22,8 @@ SURFACE = {
     " model",
     "play": "--data --env --game --max-turns --seed --set --split --temperature --watch model",
     "report": "--out folder",
+    "compare": "--jobs --json --out config overrides",
+    "verify": "--json --quick --seed",
     "doctor": "--json",
 }
 HEAVY = ("torch", "transformers", "numpy", "pydantic", "gymnasium", "hiper.runs", "hiper.envs")

@@ -51,11 +51,16 @@ class Sample:
 def random_sample(
     seed: int, sizes: list[int], *, longest: int = 6, padding: int = 0, switch_rate: float = 0.4
 ) -> Sample:
-    """Tasks of the given sizes, their episodes shuffled; three states and two subgoals, so that many meet."""
+    """Tasks of the given sizes, their episodes shuffled; three states and two subgoals, so that many meet.
+
+    V_high foretells the rest of the rewards to some degree, so that it can be trusted to some degree.
+    """
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, longest + 1, size=sum(sizes)).tolist()
     batch = random_batch(seed, lengths, padding, switch_rate)
     shape = batch.rewards_BT.shape
+    to_go_BT = np.cumsum((batch.rewards_BT * batch.mask_BT)[:, ::-1], axis=1)[:, ::-1]
+    batch = batch.with_(V_high_BT=to_go_BT + rng.uniform(0.0, 2.0) * batch.V_high_BT)
     tokens = [np.repeat(np.arange(n), rng.integers(1, 4, size=n)) for n in lengths]
     turn_BL = np.full((len(lengths), max(map(len, tokens)) + padding), -1)
     for row, turns in zip(turn_BL, tokens, strict=True):

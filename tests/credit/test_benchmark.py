@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import hiper.credit
 from benchmarks import credit
 
 
@@ -14,6 +15,8 @@ def test_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = json.loads(file.read_text("utf-8"))
     assert result["largest_difference"] < 1e-12
     assert result["vectorised_s"] > 0
+    functions = {name for name in hiper.credit.__all__ if name.islower()}
+    assert result["others_s"].keys() | {"hae", "sibling_values"} == functions  # the last is part of sibling_hae
     assert "vectorised" in capsys.readouterr().out
 
 

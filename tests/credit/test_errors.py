@@ -1,13 +1,15 @@
 """A wrong argument is refused by name, place and what was expected."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hiper.credit import gae, hae
+from hiper.credit import adaptive_lam_boundary, fixed_hae, gae, gigpo, hae, sibling_hae, token_gae
 from tests.credit.batches import GOLDEN, random_batch
+from tests.credit.samples import ESTIMATORS, Sample, random_sample
 
 NAN, INF = float("nan"), float("inf")
 
@@ -54,6 +56,8 @@ def put(name: str, index: int, value: float) -> dict[str, np.ndarray]:
         ({"lam_low": -0.1}, "lam_low = -0.1: expected a number from 0 to 1"),
         ({"lam_high": INF}, "lam_high = inf: expected a number from 0 to 1"),
         ({"lam_boundary": "1"}, "lam_boundary = '1': expected a number from 0 to 1"),
+        ({"lam_boundary": [1.5]}, "lam_boundary[0] = 1.5: expected a number from 0 to 1"),
+        ({"lam_boundary": [0.5, 0.5]}, "lam_boundary: expected shape (1,) to go with rewards_BT, got (2,)"),
     ],
 )
 def test_wrong_value(changes: dict[str, Any], message: str) -> None:
@@ -106,3 +110,135 @@ def test_no_episodes_is_not_an_error() -> None:
 def test_integers_and_lists_are_welcome() -> None:
     credit = hae([[0, 1]], [[1, 0]], [2], [1], [[0, 0]], [[0, 0]], [[0, 0]], None, gamma=1, lam_low=1)
     assert credit.action_BT.tolist() == [[1.0, 1.0]]
+
+
+# Every estimator
+
+SAMPLE = random_sample(3, [3, 2])  # lengths 5, 1, 2, 2, 2
+TAKES_ENDS = [name for name, estimator in ESTIMATORS.items() if "terminated_B" in estimator.takes]
+TAKES_STATES = [name for name, estimator in ESTIMATORS.items() if "state_BT" in estimator.takes]
+NEEDS_PAIRS = ["grpo", "dr_grpo", "rloo", "reinforce_pp, baseline", "gigpo", "gigpo, no std"]
+
+
+def refused(name: str, message: str, **changes: Any) -> None:
+    arrays = {**SAMPLE.arrays(), **changes}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ESTIMATORS[name](Sample.of(arrays))
+
+
+def changed(array: str, index: tuple[int, ...], value: float) -> dict[str, np.ndarray]:
+    x = SAMPLE.arrays()[array].astype(float if isinstance(value, float) else int)
+    x[index] = value
+    return {array: x}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_rewards_and_lengths(name: str) -> None:
+    refused(name, "rewards_BT[0, 1] = nan: expected a finite number", **changed("rewards_BT", (0, 1), NAN))
+    refused(name, "lengths_B[2] = 6: expected 1 to 5 turns", **changed("lengths_B", (2,), 6))
+    refused(name, "lengths_B[2] = 0: expected 1 to 5 turns", **changed("lengths_B", (2,), 0))
+    refused(name, "lengths_B: expected shape (5,) to go with rewards_BT, got (4,)", lengths_B=np.ones(4, int))
+    refused(name, "rewards_BT: expected two axes, [episodes, turns]", rewards_BT=np.zeros(5))
+
+
+@pytest.mark.parametrize("name", TAKES_ENDS)
+def test_final_values(name: str) -> None:
+    cut = np.array([True, True, False, True, True])
+    refused(name, "U_final_B is missing: episode 2 was truncated", terminated_B=cut, U_final_B=None)
+    final = np.array([0.0, 0.0, NAN, 0.0, 0.0])
+    refused(name, "U_final_B[2] = nan: expected a finite number", terminated_B=cut, U_final_B=final)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_values_where_they_are_read(name: str) -> None:
+    for array in {"U_BT", "V_high_BT", "V_low_BT"} & set(ESTIMATORS[name].takes):
+        everywhere = {"switches_BT": np.ones_like(SAMPLE.batch.switches_BT)}
+        refused(name, f"{array}[0, 1] = nan: expected a finite number", **changed(array, (0, 1), NAN), **everywhere)
+        refused(name, f"{array}: expected shape (5, 5) to go with rewards_BT", **{array: np.zeros((5, 4))})
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_settings(name: str) -> None:
+    estimator = ESTIMATORS[name]
+    for setting in {"gamma", "lam", "lam_low", "lam_high", "lam_boundary"} & estimator.settings.keys():
+        for value in (1.5, -0.1, NAN):
+            broken = replace(estimator, settings={**estimator.settings, setting: value})
+            with pytest.raises(ValueError, match=re.escape(f"{setting} = {value}: expected a number from 0 to 1")):
+                broken(SAMPLE)
+
+
+@pytest.mark.parametrize("name", NEEDS_PAIRS)
+def test_groups_of_one(name: str) -> None:
+    function = {"reinforce_pp, baseline": "reinforce_pp with group_B"}.get(name, ESTIMATORS[name].function)
+    message = f"group_B[3] = 8: a group of one; {function} compares the episodes of one task, so each group needs 2"
+    refused(name, message, group_B=np.array([7, 9, 7, 8, 9]))
+
+
+@pytest.mark.parametrize("name", [name for name, estimator in ESTIMATORS.items() if "group_B" in estimator.takes])
+def test_groups(name: str) -> None:
+    refused(name, "group_B: expected shape (5,) to go with rewards_BT, got (5, 1)", group_B=np.zeros((5, 1), int))
+    arrays = {**SAMPLE.arrays(), "group_B": np.zeros(5)}
+    with pytest.raises(TypeError, match="group_B: expected integers, got dtype float64"):
+        ESTIMATORS[name](Sample.of(arrays))
+
+
+@pytest.mark.parametrize("name", TAKES_STATES)
+def test_ids(name: str) -> None:
+    for array in {"state_BT", "subgoal_BT"} & set(ESTIMATORS[name].takes):
+        refused(name, f"{array}[0, 1] = -2: expected an id from 0 on, or -1 for none", **changed(array, (0, 1), -2))
+        refused(name, f"{array}: expected shape (5, 5) to go with rewards_BT", **{array: np.zeros((5, 4), int)})
+
+
+def test_states_and_groups_go_together() -> None:
+    arrays = [GOLDEN.arrays()[name] for name in ESTIMATORS["adaptive_lam_boundary, no groups"].takes]
+    with pytest.raises(ValueError, match="state_BT is missing: group_B was given"):
+        adaptive_lam_boundary(*arrays, [0])
+    with pytest.raises(ValueError, match="group_B is missing: state_BT was given"):
+        adaptive_lam_boundary(*arrays, state_BT=[[0] * 6])
+
+
+@pytest.mark.parametrize(
+    ("turns", "message"),
+    [
+        ([[0, 1, 1]], "turn_BL[0] ends with turn 1: expected tokens of all 3 turns"),
+        ([[0, 2, 2]], "turn_BL[0, 1] = 2: expected turns 0, .., lengths - 1 in order"),
+        ([[1, 1, 2]], "turn_BL[0, 0] = 1: expected turns 0, .., lengths - 1 in order"),
+        ([[0, 1, 2, 3]], "turn_BL[0, 3] = 3: expected turns 0, .., lengths - 1 in order"),
+        ([[0, 1, 2, 1]], "turn_BL[0, 3] = 1: expected turns 0, .., lengths - 1 in order"),
+        ([[0, 1, -1, 2]], "turn_BL[0, 2] = -1: expected turns 0, .., lengths - 1 in order"),
+        ([[0, 1, 2, -1, -1, 0]], "turn_BL[0, 5] = 0: expected turns 0, .., lengths - 1 in order"),
+        ([[-1, 0, 1, 2]], "turn_BL[0, 0] = -1: expected turns 0, .., lengths - 1 in order"),
+        ([[0], [0]], "turn_BL: expected two axes, [1 episodes, tokens], got shape (2, 1)"),
+        ([0, 1, 2], "turn_BL: expected two axes, [1 episodes, tokens], got shape (3,)"),
+    ],
+)
+def test_turns_of_tokens(turns: list[Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        token_gae([[0, 0, 1]], [3], [True], turns, np.zeros(np.shape(turns)), None)
+
+
+def test_values_of_tokens() -> None:
+    before = [[0, 0, 1]], [3], [True], [[0, 1, 2, -1]]
+    with pytest.raises(ValueError, match=re.escape("V_BL: expected shape (1, 4) to go with turn_BL, got (1, 3)")):
+        token_gae(*before, np.zeros((1, 3)), None)
+    with pytest.raises(ValueError, match=re.escape("V_BL[0, 1] = nan: expected a finite number")):
+        token_gae(*before, [[0, NAN, 0, NAN]], None)
+    token_gae(*before, [[0, 0, 0, NAN]], None)
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5, "2"])
+def test_length_of_fixed_segments(every: Any) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"every = {every!r}: expected an integer, 1 or more")):
+        fixed_hae([[1.0]], [1], [True], [[0.0]], None, every=every)
+
+
+@pytest.mark.parametrize("weight", [-0.5, INF, NAN, "1"])
+def test_weight_of_steps(weight: Any) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"step_weight = {weight!r}: expected a number, 0 or more")):
+        gigpo([[1.0], [0.0]], [1, 1], [0, 0], [[0], [0]], step_weight=weight)
+
+
+def test_a_misspelt_word_for_kappa() -> None:
+    arrays = {**SAMPLE.batch.arrays(), **{k: getattr(SAMPLE, k) for k in ("group_B", "state_BT", "subgoal_BT")}}
+    with pytest.raises(ValueError, match="lam_boundary = 'adaptiv': expected a number from 0 to 1"):
+        sibling_hae(**arrays, lam_boundary="adaptiv")

@@ -6,8 +6,9 @@ A break whose text no longer stands in the source fails too: the source has move
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -17,9 +18,15 @@ import hiper.credit
 from hiper.credit import GAECredit, HAECredit
 from tests.credit.batches import GOLDEN, random_batch
 from tests.credit.oracle import Lambdas, gae_batch, hae_batch
+from tests.credit.samples import ESTIMATORS, Arrays, Sample, random_sample
+from tests.credit.slow import TWINS
 
 FOLDER = Path(hiper.credit.__file__).parent
-SOURCES = ("scan", "checks", "returns", "gae", "hae")  # in the order in which they import each other
+# In the order in which they import each other.
+SOURCES = (
+    "scan", "checks", "returns", "gae", "token_gae", "hae", "option_gae", "hae_eb", "fixed_hae", "groups", "places",
+    "grpo", "rloo", "reinforce_pp", "gigpo", "lam_boundary", "siblings",
+)  # fmt: skip
 COPY = "mutated_credit"
 
 # Turn 0 says KEEP everywhere: it is a boundary all the same.
@@ -136,15 +143,121 @@ MUTANTS = {
     "gae: nothing after a cut": ("gae", "(next_turn(U_BT) + e.after_BT)", "next_turn(U_BT)"),
     "gae: lambda forgotten": ("gae", "np.where(e.goes_on_BT, gamma * lam,", "np.where(e.goes_on_BT, gamma,"),
     "gae: return without the value": ("gae", "return_BT=advantage_BT + U_BT", "return_BT=advantage_BT"),
+    "token_gae: the discount at every token": (
+        "token_gae",
+        "np.where(is_last_BL, gamma, 1.0)",
+        "np.full(is_last_BL.shape, gamma)",
+    ),
+    "token_gae: the reward at every token": (
+        "token_gae",
+        "np.where(is_last_BL, np.take_along_axis",
+        "np.where(mask_BL, np.take_along_axis",
+    ),
+    "token_gae: the trace stops where the turn changes": (
+        "token_gae",
+        "np.where(goes_on_BL, discount_BL",
+        "np.where(goes_on_BL & ~is_last_BL, discount_BL",
+    ),
+    "option_gae: V_low of the next turn as the bootstrap": (
+        "option_gae",
+        "next_turn(d.U_BT) + e.after_BT",
+        "next_turn(d.V_low_BT) + e.after_BT",
+    ),
+    "option_gae: nothing after a cut": ("option_gae", "next_turn(d.U_BT) + e.after_BT", "next_turn(d.U_BT)"),
+    "option_gae: U as the baseline of the action": ("option_gae", "return_BT - d.V_low_BT", "return_BT - d.U_BT"),
+    "hae_eb: the noise of the switch at full weight": (
+        "hae_eb",
+        "lam * next_turn(switched_BT)",
+        "next_turn(switched_BT)",
+    ),
+    "hae_eb: the noise of the switch on KEEP only": (
+        "hae_eb",
+        "np.where(d.boundary_BT, d.V_high_BT, d.V_low_BT)",
+        "np.where(d.boundary_BT, d.U_BT, d.V_low_BT)",
+    ),
+    "hae_eb: the trace crosses the boundary": (
+        "hae_eb",
+        "np.where(keep_next_BT, gamma * lam",
+        "np.where(e.goes_on_BT, gamma * lam",
+    ),
+    "hae_eb: the wrong one of two switches": (
+        "hae_eb",
+        "switched_BT if switch_from_values else sampled_BT",
+        "sampled_BT if switch_from_values else switched_BT",
+    ),
+    "fixed_hae: a turn late": ("fixed_hae", "np.arange(1, e.mask", "np.arange(0, e.mask"),
+    "grouped: the other kind of standard deviation": ("groups", "np.maximum(size_K - 1, 1)", "size_K"),
+    "grpo: the std the wrong way round": ("groups", "if not normalise_std", "if normalise_std"),
+    "rloo: the episode in its own baseline": ("rloo", "[index_B] - return_B\n", "[index_B]\n"),
+    "rloo: the mean over one too many": (
+        "rloo",
+        "(np.bincount(index_B)[index_B] - 1)",
+        "np.bincount(index_B)[index_B]",
+    ),
+    "reinforce_pp: padding in the mean": (
+        "reinforce_pp",
+        "one_batch_N = np.zeros(e.mask_BT.sum(), np.int64)\n    advantage_BT = np.zeros_like(return_BT)\n"
+        "    advantage_BT[e.mask_BT] = compared(return_BT[e.mask_BT], one_batch_N, normalise_std=True)",
+        "advantage_BT = (return_BT - return_BT.mean()) / return_BT.std(ddof=1)",
+    ),
+    "gigpo: anchors without a discount": ("gigpo", "return_to_go(e, gamma)", "return_to_go(e, 1.0)"),
+    "gigpo: states compared across tasks": ("gigpo", "places(index_B, state_BT)", "places(0 * index_B, state_BT)"),
+    "gigpo: weight forgotten": ("gigpo", "+ step_weight * step_BT", "+ step_BT"),
+    "places: -1 is a state": ("places", "[ids >= 0 for ids", "[ids >= -1 for ids"),
+    "places: another subgoal is the same place": ("places", "+ other_N, return_inverse", ", return_inverse"),
+    "siblings: the episode is its own sibling": (
+        "places",
+        "weights=return_P)[place_N] - return_P[visit_N]",
+        "weights=return_P)[place_N]",
+    ),
+    "siblings: the last visit counts": (
+        "places",
+        "return_P, place_P = return_BT[known_BT][first_P]",
+        "return_P, place_P = return_BT[known_BT][::-1][first_P]",
+    ),
+    "siblings: noise not taken off the error": ("places", "missed_B - within_B, 0.0", "missed_B, 0.0"),
+    "siblings: a place passed once counts": ("places", "free_P * (return_P - V_P)", "(return_P - V_P)"),
+    "siblings: own task in own weights": (
+        "places",
+        "(before_K + after_K)[index_B]",
+        "(before_K + after_K + x_K)[index_B]",
+    ),
+    "siblings: two siblings weigh like one": (
+        "siblings",
+        "others.count_BT * moments.error_B[:, None]",
+        "(others.count_BT > 0) * moments.error_B[:, None]",
+    ),
+    "siblings: critic and siblings swapped": (
+        "siblings",
+        "weight_BT * others.mean_BT + (1.0 - weight_BT) * V_BT",
+        "weight_BT * V_BT + (1.0 - weight_BT) * others.mean_BT",
+    ),
+    "siblings: U with the new subgoal": (
+        "siblings",
+        "before_BT[:, 1:] = subgoal_BT[:, :-1]",
+        "before_BT[:, 1:] = subgoal_BT[:, 1:]",
+    ),
+    "siblings: V_high at turns that kept": ("siblings", "np.where(d.boundary_BT, state_BT, -1)", "state_BT"),
+    "lam_boundary: turn 0 counts": ("lam_boundary", "np.where(later_BT, place_BT, -1)", "place_BT"),
+    "lam_boundary: siblings forgotten": (
+        "lam_boundary",
+        "+ count_BT * moments.error_B[:, None]",
+        "+ 0 * count_BT",
+    ),
+    "lam_boundary: explained, not unexplained": (
+        "lam_boundary",
+        "np.where(missed_B < spread_B, missed_B /",
+        "np.where(missed_B < spread_B, 1.0 - missed_B /",
+    ),
     "forwards in time": ("scan", "for t in reversed(range(len(gain_TB))):", "for t in range(len(gain_TB)):"),
 }
 
 
-def load(file: str, old: str, new: str) -> ModuleType:
-    """A second copy of the room, with one text replaced."""
+def load(file: str, old: str, new: str) -> SimpleNamespace:
+    """The functions of a second copy of the room, with one text replaced."""
     package = ModuleType(COPY)
-    modules = {COPY: package}
-    with patch.dict(sys.modules, modules):
+    functions: dict[str, object] = {}
+    with patch.dict(sys.modules, {COPY: package}):
         for name in SOURCES:
             source = (FOLDER / f"{name}.py").read_text("utf-8")
             if name == file:
@@ -154,7 +267,8 @@ def load(file: str, old: str, new: str) -> ModuleType:
             sys.modules[module.__name__] = module
             setattr(package, name, module)
             exec(compile(source.replace("hiper.credit", COPY), f"{name}.py", "exec"), module.__dict__)
-    return package
+            functions |= module.__dict__
+    return SimpleNamespace(**{name: functions[name] for name in hiper.credit.__all__})
 
 
 def close(actual: np.ndarray, expected: np.ndarray) -> bool:
@@ -186,10 +300,27 @@ def gae_holds(gae: Callable[..., GAECredit]) -> bool:
     return close(got.advantage_BT, want_BT) and close(got.return_BT, returns_BT)
 
 
-def holds(room: ModuleType) -> bool:
+@cache
+def expected() -> list[tuple[str, Sample, Arrays]]:
+    """What the slow twins say. The second sample has groups of one."""
+    first, second = random_sample(21, [4, 3, 4], padding=1), random_sample(41, [6, 1, 6, 5], switch_rate=0.7)
+    with_groups_of_one = [name for name in TWINS if "sibling" in name or "adaptive" in name]
+    cases = [(name, first) for name in TWINS] + [(name, second) for name in with_groups_of_one]
+    return [(name, ESTIMATORS[name].hidden(sample), TWINS[name](sample)) for name, sample in cases]
+
+
+def twins_hold(room: SimpleNamespace) -> bool:
+    for name, sample, want in expected():
+        got = ESTIMATORS[name](sample, room)
+        if not all(close(got[array], want[array]) for array in want):
+            return False
+    return True
+
+
+def holds(room: SimpleNamespace) -> bool:
     """Whether all is as it should be; an argument refused without reason counts as broken."""
     try:
-        return hae_holds(room.hae.hae) and gae_holds(room.gae.gae)
+        return hae_holds(room.hae) and gae_holds(room.gae) and twins_hold(room)
     except (ValueError, IndexError):
         return False
 

@@ -1,15 +1,18 @@
 """A world so small that all its values are known: where an estimator's bias and noise can be looked at.
 
-States S, subgoals O, actions A; each of H turns asks for KEEP or SWITCH, perhaps a subgoal, and an action, drawn
+S states, N subgoals, A actions; each of H turns asks for KEEP or SWITCH, perhaps a subgoal, and an action, drawn
 from tables of probabilities. A task is a start state. After H turns the episode is over (terminated), so a value
 depends on the turn, and the id of a state holds it. Everything is drawn once from a seed.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-H, S, O, A = 4, 3, 2, 2
+from hiper.credit import HAECredit
+
+H, S, N, A = 4, 3, 2, 2  # turns, states, subgoals, actions
 GAMMA = 0.9
 
 
@@ -17,9 +20,9 @@ GAMMA = 0.9
 class World:
     move: np.ndarray  # [S, A, S] probability of the next state
     reward: np.ndarray  # [S, A]
-    switch: np.ndarray  # [S, O] probability of SWITCH, given state and old subgoal
-    subgoal: np.ndarray  # [S, O] probability of the new subgoal
-    action: np.ndarray  # [S, O, A]
+    switch: np.ndarray  # [S, N] probability of SWITCH, given state and old subgoal
+    subgoal: np.ndarray  # [S, N] probability of the new subgoal
+    action: np.ndarray  # [S, N, A]
 
 
 @dataclass(frozen=True)
@@ -71,14 +74,14 @@ def make_world(seed: int) -> World:
     return World(
         move=rng.dirichlet(np.ones(S), size=(S, A)),
         reward=rng.normal(size=(S, A)),
-        switch=rng.uniform(0.3, 0.7, size=(S, O)),
-        subgoal=rng.dirichlet(3 * np.ones(O), size=S),
-        action=rng.dirichlet(3 * np.ones(A), size=(S, O)),
+        switch=rng.uniform(0.3, 0.7, size=(S, N)),
+        subgoal=rng.dirichlet(3 * np.ones(N), size=S),
+        action=rng.dirichlet(3 * np.ones(A), size=(S, N)),
     )
 
 
 def values(world: World) -> Values:
-    U, V_high, V_low = np.zeros((H + 1, S, O)), np.zeros((H, S)), np.zeros((H, S, O))
+    U, V_high, V_low = np.zeros((H + 1, S, N)), np.zeros((H, S)), np.zeros((H, S, N))
     for t in reversed(range(H)):
         V_low[t] = (world.action * after(world, U[t + 1])).sum(axis=2)
         V_high[t] = (world.subgoal * V_low[t]).sum(axis=1)
@@ -87,7 +90,7 @@ def values(world: World) -> Values:
 
 
 def after(world: World, U_next: np.ndarray) -> np.ndarray:
-    """[S, O, A]: reward and discounted value of what follows."""
+    """[S, N, A]: reward and discounted value of what follows."""
     return world.reward[:, None, :] + GAMMA * np.einsum("sax,xo->soa", world.move, U_next)
 
 
@@ -116,9 +119,12 @@ def draw(probability: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def gradient(world: World, table: Values) -> np.ndarray:
-    """Expected sum over turns of score times advantage, by the logits of switch [S, O], subgoal [S, O], action."""
-    switch, subgoal, action = np.zeros((S, O)), np.zeros((S, O)), np.zeros((S, O, A))
-    U_after = np.concatenate([table.U[1:], np.zeros((1, S, O))])
+    """Expected sum over turns of score times advantage, by the logits of switch [S, N], subgoal [S, N], action.
+
+    The advantages are differences of the values in `table`; with those of the world it is the true gradient.
+    """
+    switch, subgoal, action = np.zeros((S, N)), np.zeros((S, N)), np.zeros((S, N, A))
+    U_after = np.concatenate([table.U[1:], np.zeros((1, S, N))])
     boundary, acting = np.full(S, 1 / S), np.full(S, 1 / S)[:, None] * world.subgoal
     for t in range(H):
         gain = table.V_low[t] - table.V_high[t][:, None]
@@ -135,17 +141,42 @@ def gradient(world: World, table: Values) -> np.ndarray:
 
 def gradients(world: World, p: Played, switch: np.ndarray, subgoal: np.ndarray, action: np.ndarray) -> np.ndarray:
     """[B, parameters]: each episode's sum of score times advantage. The score of softmax: one-hot - probability."""
-    out = [np.zeros((len(p.group), n)) for n in (S * O, S * O, S * O * A)]
+    out = [np.zeros((len(p.group), n)) for n in (S * N, S * N, S * N * A)]
     rows = np.arange(len(p.group))
     for t in range(H):
         s, o = p.state[:, t], p.subgoal[:, t]
         if t:
             old = p.before[:, t]
-            out[0][rows, s * O + old] += (p.switch[:, t] - world.switch[s, old]) * switch[:, t]
-        for k in range(O):
+            out[0][rows, s * N + old] += (p.switch[:, t] - world.switch[s, old]) * switch[:, t]
+        for k in range(N):
             score = (o == k) - world.subgoal[s, k]
-            out[1][rows, s * O + k] += p.switch[:, t] * score * subgoal[:, t]
+            out[1][rows, s * N + k] += p.switch[:, t] * score * subgoal[:, t]
         for k in range(A):
             score = (p.action[:, t] == k) - world.action[s, o, k]
-            out[2][rows, (s * O + o) * A + k] += score * action[:, t]
+            out[2][rows, (s * N + o) * A + k] += score * action[:, t]
     return np.concatenate(out, axis=1)
+
+
+class Judgement(NamedTuple):
+    """An estimator's gradient against the truth.
+
+    T:     |mean - truth|² over its squared standard error: about 1 if there is no bias.
+    bias2: |mean - truth|², what noise puts there taken off.
+    noise: variance of the gradient of one group.
+    """
+
+    T: float
+    bias2: float
+    noise: float
+
+
+def by_group(p: Played, x_B: np.ndarray) -> np.ndarray:
+    """Means over groups: they are independent, and the episodes of a group need not be."""
+    return x_B.reshape(len(np.unique(p.group)), -1, *x_B.shape[1:]).mean(axis=1)
+
+
+def judge(world: World, p: Played, credit: HAECredit, truth: np.ndarray) -> Judgement:
+    g = by_group(p, gradients(world, p, credit.switch_BT, credit.subgoal_BT, credit.action_BT))
+    missed = float(((g.mean(axis=0) - truth) ** 2).sum())
+    noise = float(g.var(axis=0, ddof=1).sum())
+    return Judgement(T=missed / (noise / len(g)), bias2=missed - noise / len(g), noise=noise)

@@ -117,7 +117,8 @@ def test_explained_variance(value: list[float], target: list[float], expected: f
 def test_every_estimator_trains(estimator: str, tmp_path: Path) -> None:
     carry_out(
         tmp_path, f"credit.estimator={estimator}", "credit.lam_boundary=adaptive", "sft.steps=1", "train.steps=2",
-        "train.critic_warmup=0", "train.episodes=8", "train.group=2", "train.max_turns=6", "train.grad_variance_every=1",
+        "train.critic_warmup=0", "train.episodes=8", "train.group=2", "train.max_turns=6",
+        "train.grad_variance_every=1",
     )  # fmt: skip
     rows = metrics(tmp_path, "train")
     assert len(rows) == 2

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import tomllib
 from importlib.resources import files
@@ -146,10 +147,40 @@ def _ask() -> str | None:
 
 def report(arguments: argparse.Namespace) -> int:
     """`hiper report`."""
-    from hiper.report import write_report
+    from hiper.report import ARENA_FILE, write_comparison, write_report
 
-    print(write_report(Path(arguments.folder), None if arguments.out is None else Path(arguments.out)))
+    folder, out = Path(arguments.folder), None if arguments.out is None else Path(arguments.out)
+    print(write_comparison(folder, out)[0] if (folder / ARENA_FILE).exists() else write_report(folder, out))
     return 0
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """`hiper compare`."""
+
+    from hiper.report import comparison_table, summary, write_comparison
+    from hiper.runs.arena import load_plan
+    from hiper.runs.compare import compare as carry_out
+    from hiper.runs.run import Stopped
+
+    out = Path(arguments.out or f"runs/{Path(arguments.config).stem}")
+    plan = load_plan(Path(arguments.config), arguments.overrides, out)
+    screen = Screen()
+    screen.say(f"{len(plan.entries)} runs and {len(plan.starts)} imitations, in {out}")
+    try:
+        failed = carry_out(plan, out, arguments.jobs or os.cpu_count() or 1, screen)
+    except Stopped as stopped:
+        screen.close()
+        screen.say(f"{stopped}; the same command goes on from there")
+        return 130
+    finally:
+        screen.close()
+    page, measured = write_comparison(out)
+    screen.console.print(comparison_table(measured))
+    for name, reason in failed.items():
+        screen.say(f"failed: {name}: {reason}")
+    screen.say(f"page: {page}")
+    _emit(arguments.json, {"comparison": str(out), "results": summary(measured), "failed": failed})
+    return 1 if failed else 0
 
 
 def data(arguments: argparse.Namespace) -> int:
@@ -164,6 +195,21 @@ def data(arguments: argparse.Namespace) -> int:
         )
     _emit(arguments.json, {"path": arguments.path, "splits": splits})
     return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """`hiper verify`."""
+    from hiper import lab
+
+    screen = Screen()
+    effort = lab.Effort.quick(arguments.seed) if arguments.quick else lab.Effort.thorough(arguments.seed)
+    report = lab.verify(effort, screen.say)
+    screen.say("\n" + report.as_text(width=screen.console.width if screen.is_live else 118))
+    _emit(arguments.json, report.as_json())
+    if report.failed:
+        first = report.failed[0]
+        screen.say(f"hiper: failed: {first.text}: {first.found:.3g}, expected at most {first.limit:.3g}")
+    return 1 if report.failed else 0
 
 
 def doctor(arguments: argparse.Namespace) -> int:

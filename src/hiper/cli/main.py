@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hiper {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_demo, _data, _train, _eval, _play, _report, _doctor):
+    for add in (_demo, _data, _train, _eval, _play, _report, _compare, _verify, _doctor):
         add(subparsers)
     return parser
 
@@ -123,10 +123,39 @@ def _play(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 
 
 def _report(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    p = sub.add_parser("report", help="make one self-contained page from a run folder")
-    p.add_argument("folder", help="run folder")
-    p.add_argument("--out", help="file to write (default: report.html in the run folder)")
+    p = sub.add_parser("report", help="make one self-contained page from the folder of a run or a comparison")
+    p.add_argument("folder", help="folder of a run or a comparison")
+    p.add_argument("--out", help="file to write (default: report.html, or compare.html, in that folder)")
     p.set_defaults(run=commands.report)
+
+
+def _compare(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    p = sub.add_parser("compare", help="compare estimators and agents: arms x tasks x seeds under one budget of turns")
+    p.description = (
+        "Carries out one run for every arm, task and seed of a file, from shared imitations, on all cores, and ends in "
+        "a table, a picture and a page. A comparison that was stopped or killed is taken up again by the same command."
+    )
+    p.add_argument("config", help="TOML file with [base], [arena], [[arena.task]] and [[arena.arm]]")
+    p.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings of the base, or arena.KEY=VALUE; arms go over them"
+    )
+    p.add_argument("--out", help="folder of the comparison (default: runs/NAME-OF-CONFIG)")
+    p.add_argument("--jobs", type=_count, default=0, help="runs at once (default: as many as there are cores)")
+    p.add_argument("--json", metavar="FILE", help="write what was measured there; - for standard output")
+    p.set_defaults(run=commands.compare)
+
+
+def _verify(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    p = sub.add_parser("verify", help="test what is claimed of the credit estimators in small worlds, exactly")
+    p.description = (
+        "Builds random worlds that are small enough for exact answers, measures bias and variance of the estimators "
+        "of hiper.credit there, and ends with a table: claim, verdict, numbers (means, in brackets the range over "
+        "worlds). Exits with 1 if something that must hold exactly does not."
+    )
+    p.add_argument("--quick", action="store_true", help="fewer worlds and episodes, no training: about a minute")
+    p.add_argument("--seed", type=_count, default=0, help="of the worlds and episodes (default: %(default)s)")
+    p.add_argument("--json", metavar="FILE", help="write claims, checks and all numbers there; - for standard output")
+    p.set_defaults(run=commands.verify)
 
 
 def _doctor(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -67,6 +67,21 @@ class Screen:
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
 
+    def board(self, done: int, total: int, left_s: float | None, text: str) -> None:
+        """How far a comparison has come. In a pipe, a line every half minute."""
+        left = "?" if left_s is None else _duration(left_s)
+        line = f"{done}/{total} done  left {left}  at {text}"
+        if not self.is_live:
+            if time.monotonic() - self._last_line > 30:
+                self._last_line = time.monotonic()
+                self.say(line)
+            return
+        if self._bar is None or self._task is None:
+            self._bar = Progress(BarColumn(), TextColumn("{task.fields[text]}"), console=self.console)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=total, text="")
+        self._bar.update(self._task, completed=done, text=line)
+
     def evaluation(self, row: Row) -> None:
         """An evaluation is done."""
         low, high = cast("tuple[float, float]", row["success_ci95"])

@@ -39,16 +39,15 @@ def hae_eb(
 
     Special cases. λ = 1: actions as in `hae` with λ_low = 1. λ = 0: actions as in `option_gae` with λ = 0. U equal
     to W: actions as in `hae` with λ_low = λ. With exact values all three are unbiased at any λ, and the noise of
-    an action or subgoal is at most that of flat GAE. With learned values an error of U (λ < 1) or of V_high
-    (always) biases them.
+    an action or subgoal is at most that of flat GAE. With learned values errors of U (λ < 1) and V_high bias them.
 
     The switch from values has, given what was seen, no noise at all, but its expected direction is
     V_high - V_low(sₜ, oₜ₋₁) as the critic has them: errors go in undiluted, so it is off by default. It needs no
     value of a road not taken: on a KEEP V_lowₜ is V_low(sₜ, oₜ₋₁), on a SWITCH V_highₜ was fitted, and
     Wₜ - Uₜ differs from (qₜ - β) (V_high - V_low(sₜ, oₜ₋₁)), which would need an extra forward pass, by a baseline.
 
-    Expected SARSA's idea (van Seijen et al., "A theoretical and empirical analysis of Expected Sarsa", 2009,
-    equation (5)) on the switch decision of HiPER, https://arxiv.org/abs/2602.16165, section 4.
+    Expected SARSA (Sutton and Barto, "Reinforcement learning", 2nd edition, 2018, equation (6.9)) on the switch
+    decision of HiPER, https://arxiv.org/abs/2602.16165, section 4.
 
     Args:
         rewards_BT, switches_BT, lengths_B, terminated_B, U_BT, V_high_BT, V_low_BT, U_final_B: as in `hae`.

@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hiper.credit import checks
-from hiper.credit.checks import Decisions, Episodes
-from hiper.credit.places import moments_of_others, places, siblings, sum_over_other_tasks
+from hiper.credit.places import moments_of_others, places, sum_over_other_tasks
 from hiper.credit.returns import return_to_go
 from hiper.credit.scan import BoolArray, FloatArray, IntArray
 
@@ -70,19 +69,11 @@ def adaptive_lam_boundary(
         state_BT = checks.ids("state_BT", state_BT, e.mask_BT)
         place_BT = places(index_B, np.where(d.boundary_BT, state_BT, -1))
     later_BT = d.boundary_BT & d.choice_BT
-    return _share(return_to_go(e, gamma), d.V_high_BT, later_BT, index_B, place_BT, np.zeros_like(place_BT))[:, 0]
+    no_siblings_BT = np.zeros_like(place_BT)
+    return own_share(return_to_go(e, gamma), d.V_high_BT, later_BT, index_B, place_BT, no_siblings_BT)[:, 0]
 
 
-def share_of_own_return(
-    e: Episodes, d: Decisions, return_BT: FloatArray, index_B: IntArray, place_BT: IntArray
-) -> FloatArray:
-    """κ at boundaries after turn 0 [B, T] where siblings speak too: τ² / (σ² + (n + 1) τ²)."""
-    later_BT = d.boundary_BT & d.choice_BT
-    count_BT = siblings(place_BT, return_BT).count_BT
-    return np.where(later_BT, _share(return_BT, d.V_high_BT, later_BT, index_B, place_BT, count_BT), 0.0)
-
-
-def _share(
+def own_share(
     return_BT: FloatArray,
     V_high_BT: FloatArray,
     later_BT: BoolArray,
@@ -90,6 +81,10 @@ def _share(
     place_BT: IntArray,
     count_BT: IntArray,
 ) -> FloatArray:
+    """τ² / (σ² + (n + 1) τ²) [B, T]: what the critic and n siblings at `place_BT` leave for the own return.
+
+    σ² and τ² are those of the places in `later_BT`.
+    """
     moments = moments_of_others(np.where(later_BT, place_BT, -1), return_BT, V_high_BT, index_B)
     total_BT = (moments.noise_B + moments.error_B)[:, None] + count_BT * moments.error_B[:, None]
     share_BT = moments.error_B[:, None] / np.where(total_BT > 0.0, total_BT, 1.0)

@@ -35,8 +35,8 @@ def option_gae(
     unbiased for any values; `hae` with `lam_boundary` and both λ at 1 is the same. For λ < 1 it is biased by
     the errors of U alone.
 
-    Baselines of single decisions: Sutton et al., "Policy gradient methods for reinforcement learning with
-    function approximation" (2000), theorem 1; the trace: https://arxiv.org/abs/1506.02438, equation (16).
+    Why any baseline will do: Sutton et al., "Policy gradient methods for reinforcement learning with function
+    approximation" (2000), section 3; the trace: https://arxiv.org/abs/1506.02438, equation (16).
 
     Args:
         rewards_BT, switches_BT, lengths_B, terminated_B, U_BT, V_high_BT, V_low_BT, U_final_B: as in `hae`.

@@ -22,8 +22,8 @@ def rloo(rewards_BT: ArrayLike, lengths_B: ArrayLike, group_B: ArrayLike) -> Gro
     A truncated episode counts with the return that was seen: without a critic nobody can say what was to come.
 
     Ahmadian et al., "Back to basics: revisiting REINFORCE-style optimization for learning from human feedback in
-    LLMs", https://arxiv.org/abs/2402.14740, section 3; Kool et al., "Buy 4 REINFORCE samples, get a baseline for
-    free!" (2019).
+    LLMs", https://arxiv.org/abs/2402.14740, the estimator of that name; Kool et al., "Buy 4 REINFORCE samples, get a
+    baseline for free!" (2019).
 
     Args:
         rewards_BT, lengths_B, group_B: as in `grpo`.

@@ -1,6 +1,6 @@
 """HAE that knows its siblings: the critic, corrected by the other episodes of the task that passed the same place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 from hiper.credit import checks
 from hiper.credit.checks import Decisions, Episodes
 from hiper.credit.hae import HAECredit, hae_of
-from hiper.credit.lam_boundary import share_of_own_return
+from hiper.credit.lam_boundary import own_share
 from hiper.credit.places import moments_of_others, places, siblings
 from hiper.credit.returns import return_to_go
-from hiper.credit.scan import BoolArray, FloatArray, IntArray
+from hiper.credit.scan import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,13 +85,7 @@ def sibling_hae(
         kappa_BT = values.lam_boundary_BT
     else:
         kappa_BT = np.broadcast_to(checks.fractions("lam_boundary", lam_boundary, len(e.mask_BT)), e.mask_BT.shape)
-    heard = Decisions(
-        boundary_BT=d.boundary_BT,
-        choice_BT=d.choice_BT,
-        U_BT=values.U_BT,
-        V_high_BT=values.V_high_BT,
-        V_low_BT=values.V_low_BT,
-    )
+    heard = replace(d, U_BT=values.U_BT, V_high_BT=values.V_high_BT, V_low_BT=values.V_low_BT)
     return hae_of(e, heard, gamma, lam_low, lam_high, kappa_BT)
 
 
@@ -170,11 +164,13 @@ def _sibling_values(
     before_BT = np.full_like(subgoal_BT, -1)
     before_BT[:, 1:] = subgoal_BT[:, :-1]
     return_BT = return_to_go(e, gamma)
-    high_BT = places(index_B, _where(d.boundary_BT, state_BT))
+    high_BT = places(index_B, np.where(d.boundary_BT, state_BT, -1))
+    later_BT = d.boundary_BT & d.choice_BT
 
-    U_BT, weight_U_BT = _blended(d.U_BT, places(index_B, state_BT, before_BT), return_BT, index_B)
-    V_high_BT, weight_high_BT = _blended(d.V_high_BT, high_BT, return_BT, index_B)
-    V_low_BT, weight_low_BT = _blended(d.V_low_BT, places(index_B, state_BT, subgoal_BT), return_BT, index_B)
+    U_BT, weight_U_BT, _ = _blended(d.U_BT, places(index_B, state_BT, before_BT), return_BT, index_B)
+    V_high_BT, weight_high_BT, count_BT = _blended(d.V_high_BT, high_BT, return_BT, index_B)
+    V_low_BT, weight_low_BT, _ = _blended(d.V_low_BT, places(index_B, state_BT, subgoal_BT), return_BT, index_B)
+    kappa_BT = own_share(return_BT, d.V_high_BT, later_BT, index_B, high_BT, count_BT)
     return SiblingValues(
         U_BT=U_BT,
         V_high_BT=V_high_BT,
@@ -182,21 +178,19 @@ def _sibling_values(
         weight_U_BT=weight_U_BT,
         weight_high_BT=weight_high_BT,
         weight_low_BT=weight_low_BT,
-        lam_boundary_BT=share_of_own_return(e, d, return_BT, index_B, high_BT),
+        lam_boundary_BT=np.where(later_BT, kappa_BT, 0.0),
     )
 
 
 def _blended(
     V_BT: FloatArray, place_BT: IntArray, return_BT: FloatArray, index_B: IntArray
-) -> tuple[FloatArray, FloatArray]:
-    """V' and w."""
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """V', w and n."""
     others = siblings(place_BT, return_BT)
     moments = moments_of_others(place_BT, return_BT, V_BT, index_B)
     trust_BT = others.count_BT * moments.error_B[:, None]
     total_BT = trust_BT + moments.noise_B[:, None]
-    weight_BT = np.where(trust_BT > 0.0, trust_BT / np.where(total_BT > 0.0, total_BT, 1.0), 0.0)
-    return np.where(weight_BT > 0.0, weight_BT * others.mean_BT + (1.0 - weight_BT) * V_BT, V_BT), weight_BT
-
-
-def _where(read_BT: BoolArray, ids_BT: IntArray) -> IntArray:
-    return np.where(read_BT, ids_BT, -1)
+    weight_BT = trust_BT / np.where(total_BT > 0.0, total_BT, 1.0)
+    # Where the weight is 0 not even rounding is to be added to the critic.
+    blend_BT = np.where(weight_BT > 0.0, weight_BT * others.mean_BT + (1.0 - weight_BT) * V_BT, V_BT)
+    return blend_BT, weight_BT, others.count_BT

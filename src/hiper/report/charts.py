@@ -63,6 +63,7 @@ class Chart:
     """A line chart. `bounds` fixes the domain of the values; else it is chosen, and reaches to any `floor`.
 
     `cut` is the lowest value shown: what lies below is drawn at the edge, and the caption says so.
+    `over`: what x counts.
     """
 
     title: str
@@ -73,6 +74,7 @@ class Chart:
     bounds: tuple[float, float] | None = None
     floor: float | None = 0.0
     cut: float | None = None
+    over: str = "step"
     is_share: bool = False
     width: int = 360
     height: int = 190
@@ -117,7 +119,7 @@ def line_chart(chart: Chart) -> Markup:
     x = thin(chart.x, POINTS_DRAWN)
     shown = [_Shown(name=line.name, hue=line.hue, x=x, y=thin(line.values, POINTS_DRAWN)) for line in chart.lines]
     shown += [_Shown(name=points.name, hue=points.hue, x=points.x, y=points.values) for points in chart.points]
-    return _figure(frame, chart.title, _unit(chart), _line_legend(chart), body, shown)
+    return _figure(frame, chart.title, _unit(chart), _line_legend(chart), body, shown, chart.over)
 
 
 def bar_chart(bars: Bars) -> Markup:
@@ -135,7 +137,7 @@ def bar_chart(bars: Bars) -> Markup:
     for part, top, height in zip(bars.parts, tops, heights, strict=True):
         body.extend(columns(frame, edges, top - height, top, part.hue))
     shown = [_Shown(name=part.name, hue=part.hue, x=x, y=y) for part, y in zip(bars.parts, heights, strict=True)]
-    return _figure(frame, bars.title, bars.unit, _bar_legend(bars), body, shown[::-1])
+    return _figure(frame, bars.title, bars.unit, _bar_legend(bars), body, shown[::-1], "step")
 
 
 def _has_values(series: Iterable[Line | Points]) -> bool:
@@ -218,16 +220,16 @@ def _last(values: Floats, *, is_share: bool) -> str:
 
 
 def _figure(
-    frame: Frame, title: str, unit: str, legend: Markup, body: Iterable[Markup], shown: Sequence[_Shown]
+    frame: Frame, title: str, unit: str, legend: Markup, body: Iterable[Markup], shown: Sequence[_Shown], over: str
 ) -> Markup:
     caption = tag("figcaption", tag("span", title, css="title"), " ", tag("span", unit, css="unit"), legend)
     cross = tag("line", css="cross", y1=TOP, y2=frame.y.start)
-    size, summary = f"0 0 {frame.width} {frame.height}", _summary(frame, title, shown)
+    size, summary = f"0 0 {frame.width} {frame.height}", _summary(frame, title, shown, over)
     drawn = tag("svg", *body, cross, css="drawn", viewBox=size, role="img", aria_label=summary)
-    return tag("figure", caption, drawn, css="chart", data_hover=_hover(frame, shown))
+    return tag("figure", caption, drawn, css="chart", data_hover=_hover(frame, shown, over))
 
 
-def _summary(frame: Frame, title: str, shown: Sequence[_Shown]) -> str:
+def _summary(frame: Frame, title: str, shown: Sequence[_Shown], over: str) -> str:
     """The chart in one sentence, for those who do not see it."""
     said = []
     for series in shown:
@@ -235,14 +237,15 @@ def _summary(frame: Frame, title: str, shown: Sequence[_Shown]) -> str:
         if len(finite):
             first, last = (_last(part, is_share=frame.is_share) for part in (finite[:1], finite))
             said.append(f"{series.name} from {first} to {last}")
-    return f"{title} by step: {'; '.join(said)}"
+    return f"{title} by {over}: {'; '.join(said)}"
 
 
-def _hover(frame: Frame, shown: Sequence[_Shown]) -> str:
+def _hover(frame: Frame, shown: Sequence[_Shown], over: str) -> str:
     """What the page's script needs to find the values under the pointer."""
     series = [{"name": each.name, "x": _compact(each.x, digits=10), "y": _compact(each.y, digits=5)} for each in shown]
     axis = {"low": frame.x.low, "high": frame.x.high, "start": frame.x.start, "stop": frame.x.stop}
-    return json.dumps({**axis, "share": frame.is_share, "series": series}, separators=(",", ":"))
+    whole = {**axis, "over": over, "share": frame.is_share, "series": series}
+    return json.dumps(whole, separators=(",", ":"))
 
 
 def _compact(values: Floats, *, digits: int) -> list[float | None]:

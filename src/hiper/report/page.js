@@ -25,7 +25,7 @@
     cross.setAttribute("x2", place);
     cross.style.visibility = "visible";
     const head = document.createElement("b");
-    head.textContent = "step " + Number(step.toFixed(1)).toLocaleString("en");
+    head.textContent = data.over + " " + Number(step.toFixed(1)).toLocaleString("en");
     tip.replaceChildren(head);
     for (const series of data.series) {
       const value = series.y[series.x.indexOf(step)];

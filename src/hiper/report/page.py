@@ -13,6 +13,7 @@ from markupsafe import Markup
 from hiper.records import REPORT_FILE
 from hiper.report.curves import column, sections, success_chart, time_chart
 from hiper.report.episodes import episode_view
+from hiper.report.guards import guard_lines
 from hiper.report.marks import dumbbell
 from hiper.report.read import Row, Run, number, read_run
 from hiper.report.results import Comparison, Rate, comparisons, difference
@@ -125,6 +126,7 @@ def _content(run: Run) -> Mapping[str, object]:
         "name": visible(run.name),
         "stages": [STAGES[stage] for stage in run.stages],
         "gaps": [visible(gap) for gap in (*run.missing, *run.problems)],
+        "guards": guard_lines(run.training),
         "verdict": _verdict(run, compared),
         "tables": [_table(one) for one in compared],
         "facts": _facts(run),

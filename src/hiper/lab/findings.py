@@ -1,0 +1,70 @@
+"""What a study hands back: claims with a verdict, and checks that must hold exactly."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Verdict = Literal["holds", "holds if", "fails"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One sentence, whose it is, and what came of it.
+
+    Example: Claim(source="paper", text="the gradient is unbiased, given learned values", verdict="holds if",
+    condition="lam_boundary = lam_low = lam_high = 1", numbers={"hae λ 1": "3.7 % [0.8, 9.4]"})
+    """
+
+    source: Literal["paper", "practice", "ours"]
+    text: str
+    verdict: Verdict
+    condition: str  # what "if" is, or why it fails; may be empty
+    numbers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Something that is true to rounding, or the code is wrong."""
+
+    text: str
+    found: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.found <= self.limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """Of one study. `tables` holds every number behind the claims, by name."""
+
+    claims: tuple[Claim, ...] = ()
+    checks: tuple[Check, ...] = ()
+    tables: dict[str, dict[str, list[float]]]
+
+
+def percent(values: Sequence[float]) -> str:
+    """Mean and range of fractions over worlds: "3.7 % [0.8, 9.4]"; what is rounding is called 0.
+
+    >>> percent([0.02, 0.04]), percent([1e-16, 3e-15])
+    ('3.0 % [2.0, 4.0]', '0')
+    """
+    if max(abs(value) for value in values) < 1e-12:
+        return "0"
+    return f"{100 * float(np.mean(values)):.1f} % [{100 * min(values):.1f}, {100 * max(values):.1f}]"
+
+
+def ratio(values: Sequence[float]) -> str:
+    """Geometric mean and range of ratios over worlds.
+
+    >>> ratio([0.5, 2.0])
+    '1.00 [0.50, 2.00]'
+    """
+    return f"{geometric_mean(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    return float(np.exp(np.log(values).mean()))

@@ -1,0 +1,136 @@
+"""Reads the folder of a comparison: its plan, and the rows of each of its runs."""
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hiper.records import EVALS_FILE, METRICS_FILE, FileError, read_jsonl
+from hiper.report.read import ReportError, Row, number
+from hiper.report.scales import Floats
+
+ARENA_FILE = "arena.json"
+ROWS_FILE = "rows.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One run of an arm. `state` is "done", "failed" (`reason` says why) or "unfinished"; rows are of training."""
+
+    task: str
+    arm: str
+    seed: int
+    folder: str
+    state: str
+    reason: str
+    rows: tuple[Row, ...]
+    evals: tuple[Row, ...]
+
+    @property
+    def played(self) -> Floats:
+        """Turns played in training when each step was over."""
+        return np.array([number(row, "total/turns") for row in self.rows], dtype=np.float64)
+
+    @property
+    def last(self) -> Row | None:
+        """The final evaluation on held-out games: of the last split that was evaluated, as far as the run got there."""
+        final = [row for row in self.evals if row.get("stage") == "train" and row.get("final")]
+        return final[-1] if final else None
+
+    @property
+    def guards(self) -> tuple[str, ...]:
+        """Guards that saw trouble at any time."""
+        named = (row.get("guards") for row in self.rows)
+        return tuple(dict.fromkeys(str(name) for names in named if isinstance(names, list) for name in names))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arena:
+    """A comparison. turns: the budget of each task's runs; chains: how many tasks are chained in each of its games.
+
+    threshold: a share, or None for what the baseline reaches.
+    """
+
+    folder: Path
+    arms: tuple[str, ...]
+    tasks: tuple[str, ...]
+    chains: Mapping[str, int | None]
+    seeds: tuple[int, ...]
+    turns: Mapping[str, int]
+    baseline: str
+    threshold: float | None
+    entries: tuple[Entry, ...]
+
+    def of(self, task: str, arm: str) -> tuple[Entry, ...]:
+        """The runs of an arm that have come to an end, by seed: those that failed too."""
+        return tuple(
+            entry for entry in self.entries if (entry.task, entry.arm) == (task, arm) and entry.state != "unfinished"
+        )
+
+
+def read_arena(folder: str | Path) -> Arena:
+    """What lies in the folder of a comparison. Raises ReportError where there is none."""
+    folder = Path(folder)
+    try:
+        plan = json.loads((folder / ARENA_FILE).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ReportError(f"{folder}: not the folder of a comparison; {ARENA_FILE} is missing or damaged") from error
+    return Arena(
+        folder=folder,
+        arms=tuple(plan["arms"]),
+        tasks=tuple(task["name"] for task in plan["tasks"]),
+        chains={task["name"]: task["chain"] for task in plan["tasks"]},
+        seeds=tuple(plan["seeds"]),
+        turns={task["name"]: task["turns"] for task in plan["tasks"]},
+        baseline=plan["baseline"],
+        threshold=None if plan["threshold"] == "baseline" else float(plan["threshold"]),
+        entries=tuple(_entry(folder, run) for run in plan["runs"]),
+    )
+
+
+def write_rows(arena: Arena, path: Path) -> None:
+    """Every row of every run, evaluations too, each with its task, arm and seed: for those who count for themselves."""
+    with path.open("w", encoding="utf-8") as out:
+        for entry in arena.entries:
+            head = {"task": entry.task, "arm": entry.arm, "seed": entry.seed, "state": entry.state}
+            for kind, rows in (("train", entry.rows), ("eval", entry.evals)):
+                for row in rows:
+                    out.write(json.dumps({**head, "kind": kind, **row}) + "\n")
+
+
+def write_csv(rows: Iterable[Row], path: Path) -> None:
+    """Rows of equal keys as a table; what is not known is empty."""
+    found = list(rows)
+    with path.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, fieldnames=list(found[0]) if found else [])
+        writer.writeheader()
+        writer.writerows([{key: "" if _is_nan(value) else value for key, value in row.items()} for row in found])
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _entry(folder: Path, run: Row) -> Entry:
+    place = folder / str(run["folder"])
+    return Entry(
+        task=str(run["task"]),
+        arm=str(run["arm"]),
+        seed=int(number(run, "seed")),
+        folder=str(run["folder"]),
+        state=str(run["state"]),
+        reason=str(run["reason"]),
+        rows=tuple(row for row in _rows(place / METRICS_FILE) if row.get("stage") == "train"),
+        evals=tuple(_rows(place / EVALS_FILE)),
+    )
+
+
+def _rows(file: Path) -> Sequence[Row]:
+    try:
+        return read_jsonl(file)
+    except FileError as error:
+        raise ReportError(str(error)) from error

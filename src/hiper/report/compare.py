@@ -1,0 +1,315 @@
+"""A comparison for people: a table, a picture, a page; and its numbers for programs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from hiper.report.arena import ROWS_FILE, Arena, Entry, read_arena, write_csv, write_rows
+from hiper.report.charts import Chart, Line, line_chart
+from hiper.report.measures import Estimate, Measured, grid, measure
+from hiper.report.read import Row, number
+from hiper.report.scales import Floats
+from hiper.report.slide import slide
+from hiper.report.words import DASH, MINUS, count, figure, interval, plain, points, visible
+
+PAGE_FILE = "compare.html"
+SLIDE_FILE = "compare.svg"
+RUNS_FILE = "runs.csv"
+
+_TEMPLATE = "compare.html.j2"
+_ESTIMATES = (
+    "heldout", "gain", "final", "area", "turns", "ratio", "grad_variance", "variance_ratio", "switches",
+    "segment_turns", "valid_rate",
+)  # fmt: skip
+_LEGEND = (
+    "[95 % bootstrap interval over seeds]; > beyond the budget, ≥ and ≤ bounds. held out: success in the final "
+    "evaluation; area: mean success over the budget; turns: to the threshold; speed: the baseline's turns through the "
+    "arm's; variance: of the gradient, through the baseline's; switches an episode at the end"
+)
+_TRACES = {
+    "rollout/switches": ("Switches", "SWITCH replies an episode"),
+    "rollout/segment_turns": ("Segment length", "turns a subgoal"),
+    "rollout/valid_rate": ("Valid replies", "share of replies"),
+    "learn/entropy": ("Entropy", "nats a token"),
+    "learn/grad_variance": ("Gradient variance", "as training sees it"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A value and its interval, as text."""
+
+    value: str
+    interval: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.interval}".strip()
+
+
+def write_comparison(folder: str | Path, out: Path | None = None) -> tuple[Path, tuple[Measured, ...]]:
+    """Write rows, table of runs, picture and page into the folder of a comparison; the page, and what was measured.
+
+    The page goes to `out`, where that is given.
+    """
+    arena = read_arena(folder)
+    measured = measure(arena)
+    write_rows(arena, arena.folder / ROWS_FILE)
+    write_csv([run_row(entry) for entry in arena.entries], arena.folder / RUNS_FILE)
+    picture = slide(arena, measured)
+    (arena.folder / SLIDE_FILE).write_text(picture + "\n", encoding="utf-8")
+    page = out or arena.folder / PAGE_FILE
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(_render(arena, measured, picture), encoding="utf-8", errors="replace")
+    return page, measured
+
+
+def run_row(entry: Entry) -> Row:
+    """One run as a row: how it ended and what came out."""
+    last = entry.last or {}
+    late = entry.rows[-1] if entry.rows else {}
+    return {
+        "task": entry.task,
+        "arm": entry.arm,
+        "seed": entry.seed,
+        "state": entry.state,
+        "reason": entry.reason,
+        "steps": len(entry.rows),
+        "turns": number(late, "total/turns"),
+        "success": number(last, "success"),
+        "train_success": number(late, "rollout/success"),
+        "switches": number(late, "rollout/switches"),
+        "segment_turns": number(late, "rollout/segment_turns"),
+        "guards": " ".join(entry.guards),
+        "folder": entry.folder,
+    }
+
+
+def summary(measured: Sequence[Measured]) -> list[dict[str, object]]:
+    """What was measured, as plain data. null stands for what is not known, and for turns beyond the budget."""
+    return [
+        {
+            "task": one.task,
+            "arm": one.arm,
+            "runs": one.runs,
+            "failed": one.failed,
+            "threshold": _number(one.threshold),
+            **{name: _plain(getattr(one, name)) for name in _ESTIMATES},
+            "by_task": {kind: _plain(estimate) for kind, estimate in one.by_task.items()},
+            "guards": dict(one.guards),
+        }
+        for one in measured
+    ]
+
+
+def comparison_table(measured: Sequence[Measured]) -> Group:
+    """The comparison for the terminal: a table a task."""
+    tables = []
+    for task in dict.fromkeys(one.task for one in measured):
+        rows = [one for one in measured if one.task == task]
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left")
+        table.title = Text(f"{visible(task)}, threshold {_share(rows[0].threshold)} %", style="bold")
+        table.add_column("arm", overflow="fold")
+        for head in ("held out, %", "area, %", "turns", "speed", "variance", "switches", "runs"):
+            table.add_column(head, justify="right")
+        for one in rows:
+            cells = (
+                share_cell(one.heldout), share_cell(one.area).value, turns_cell(one.turns, one.budget),
+                ratio_cell(one.ratio), ratio_cell(one.variance_ratio).value, number_cell(one.switches).value,
+                f"{one.runs} ({one.failed} failed)" if one.failed else one.runs,
+            )  # fmt: skip
+            table.add_row(Text(visible(one.arm)), *(Text(str(cell)) for cell in cells))
+        tables.append(table)
+    return Group(*tables, Text(_LEGEND, style="dim"))
+
+
+def share_cell(estimate: Estimate) -> Cell:
+    return Cell(value=_share(estimate.value), interval=interval(estimate.low, estimate.high, 0))
+
+
+def points_cell(estimate: Estimate) -> Cell:
+    value = DASH if math.isnan(estimate.value) else points(estimate.value)
+    return Cell(value=value, interval=interval(estimate.low, estimate.high, 0))
+
+
+def turns_cell(estimate: Estimate, budget: int) -> Cell:
+    """Turns; what was not reached lies beyond the budget."""
+
+    def text(turns: float) -> str:
+        return f">{count(budget)}" if math.isinf(turns) else count(turns)
+
+    known = not math.isnan(estimate.low + estimate.high)
+    return Cell(value=text(estimate.value), interval=f"[{text(estimate.low)}, {text(estimate.high)}]" if known else "")
+
+
+def ratio_cell(estimate: Estimate) -> Cell:
+    """A ratio; where only a bound of it is known, the bound of its interval."""
+    if math.isnan(estimate.low):
+        return Cell(value=DASH if math.isnan(estimate.value) else f"{figure(estimate.value)}×")
+    if math.isnan(estimate.value):
+        if estimate.low > 0:
+            return Cell(value=f"≥ {figure(estimate.low)}×")
+        return Cell(value=DASH if math.isinf(estimate.high) else f"≤ {figure(estimate.high)}×")
+    high = "∞" if math.isinf(estimate.high) else figure(estimate.high)
+    return Cell(value=f"{figure(estimate.value)}×", interval=f"[{figure(estimate.low)}, {high}]")
+
+
+def number_cell(estimate: Estimate) -> Cell:
+    known = not math.isnan(estimate.low)
+    bounds = f"[{figure(estimate.low)}, {figure(estimate.high)}]" if known else ""
+    return Cell(value=figure(estimate.value), interval=bounds)
+
+
+def _render(arena: Arena, measured: Sequence[Measured], picture: Markup) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(_TEMPLATE).render(_content(arena, measured, picture))
+
+
+def _content(arena: Arena, measured: Sequence[Measured], picture: Markup) -> Mapping[str, object]:
+    """Everything the template shows."""
+    return {
+        "name": visible(arena.folder.resolve().name),
+        "facts": _facts(arena),
+        "picture": picture,
+        "tables": [_table(arena, task, [one for one in measured if one.task == task]) for task in arena.tasks],
+        "across": _across(arena, measured) if len(arena.tasks) > 1 else [],
+        "tasks": [visible(_with_chain(arena, task)) for task in arena.tasks],
+        "kinds": [_kinds(task, [one for one in measured if one.task == task]) for task in arena.tasks],
+        "traces": [(visible(task), _traces(arena, task)) for task in arena.tasks],
+        "runs": [_run(entry) for entry in arena.entries],
+        "failed": [_run(entry) for entry in arena.entries if entry.state == "failed"],
+        "threshold": "what the baseline reaches at the end of the budget"
+        if arena.threshold is None
+        else f"{_share(arena.threshold)} %",
+        "few": len(arena.seeds) < 5,
+    }
+
+
+def _facts(arena: Arena) -> list[tuple[str, str]]:
+    states = [entry.state for entry in arena.entries]
+    unfinished = states.count("unfinished")
+    return [
+        ("arms", count(len(arena.arms))),
+        ("tasks", count(len(arena.tasks))),
+        ("seeds", count(len(arena.seeds))),
+        ("turns a run", " · ".join(dict.fromkeys(count(turns) for turns in arena.turns.values()))),
+        ("runs failed", f"{states.count('failed')} of {len(states)}"),
+        *([("runs not finished", count(unfinished))] if unfinished else []),
+    ]
+
+
+def _table(arena: Arena, task: str, measured: Sequence[Measured]) -> Mapping[str, object]:
+    """Every arm on one task."""
+    rows = [
+        {
+            "arm": visible(one.arm),
+            "is_baseline": one.arm == arena.baseline,
+            "cells": {
+                "held out, %": share_cell(one.heldout),
+                "to baseline, points": points_cell(one.gain),
+                "end of training, %": share_cell(one.final),
+                "mean over budget, %": share_cell(one.area),
+                "turns to threshold": turns_cell(one.turns, one.budget),
+                "faster than baseline": ratio_cell(one.ratio),
+                "gradient variance": ratio_cell(one.variance_ratio),
+                "switches an episode": number_cell(one.switches),
+                "turns a segment": number_cell(one.segment_turns),
+            },
+            "runs": f"{one.runs}" + (f", {one.failed} failed" if one.failed else ""),
+            "guards": ", ".join(f"{plain(name)} ({runs})" for name, runs in one.guards.items()),
+        }
+        for one in measured
+    ]
+    return {"title": visible(_with_chain(arena, task)), "threshold": _share(measured[0].threshold), "rows": rows}
+
+
+def _across(arena: Arena, measured: Sequence[Measured]) -> list[Mapping[str, object]]:
+    """Arms by tasks: held-out success and speed."""
+    rows: list[Mapping[str, object]] = []
+    for arm in arena.arms:
+        mine = [one for one in measured if one.arm == arm]
+        cells = [(share_cell(one.heldout), ratio_cell(one.ratio)) for one in mine]
+        rows.append({"arm": visible(arm), "is_baseline": arm == arena.baseline, "cells": cells})
+    return rows
+
+
+def _kinds(task: str, measured: Sequence[Measured]) -> Mapping[str, object]:
+    """Held-out success by type of task."""
+    kinds = sorted({kind for one in measured for kind in one.by_task})
+    rows = [
+        (
+            visible(one.arm),
+            [share_cell(one.by_task[kind]) if kind in one.by_task else Cell(value=DASH) for kind in kinds],
+        )
+        for one in measured
+    ]
+    return {"title": visible(task), "kinds": [visible(plain(kind)) for kind in kinds], "rows": rows}
+
+
+def _traces(arena: Arena, task: str) -> list[Markup]:
+    """What the policy did over training: a line an arm, the mean over its runs."""
+    turns = grid(arena, task)
+    drawn = []
+    for key, (title, unit) in _TRACES.items():
+        lines = [
+            Line(name=visible(arm), values=trace(arena.of(task, arm), key, turns), hue=hue % 6)
+            for hue, arm in enumerate(arena.arms)
+        ]
+        lines = [line for line in lines if np.isfinite(line.values).any()]
+        drawn.append(line_chart(Chart(title=title, unit=unit, x=turns, lines=lines, over="turn", height=220)))
+    return [chart for chart in drawn if chart]
+
+
+def trace(entries: Sequence[Entry], key: str, turns: Floats) -> Floats:
+    """Mean of a column over the runs that have it, at these turns; NaN where none has."""
+    found = []
+    for entry in entries:
+        values = np.array([number(row, key) for row in entry.rows])
+        known = np.isfinite(values)
+        if known.any():
+            found.append(np.interp(turns, entry.played[known], values[known], right=np.nan))
+    table = np.array(found).reshape(len(found), len(turns))
+    counts = np.isfinite(table).sum(axis=0)
+    means: Floats = np.divide(np.nansum(table, axis=0), counts, out=np.full(len(turns), np.nan), where=counts > 0)
+    return means
+
+
+def _run(entry: Entry) -> Mapping[str, str]:
+    row = run_row(entry)
+    texts = {key: DASH if isinstance(value, float) and math.isnan(value) else str(value) for key, value in row.items()}
+    for key in ("success", "train_success"):
+        texts[key] = _share(number(row, key))
+    for key in ("turns", "switches", "segment_turns"):
+        texts[key] = figure(number(row, key))
+    return {key: visible(text) for key, text in texts.items()} | {"guards": ", ".join(map(plain, entry.guards))}
+
+
+def _with_chain(arena: Arena, task: str) -> str:
+    chain = arena.chains[task]
+    return task if chain is None else f"{task} ({chain} chained)" if chain > 1 else f"{task} (one at a time)"
+
+
+def _share(share: float) -> str:
+    return DASH if math.isnan(share) else f"{100 * share:.1f}".replace("-", MINUS)
+
+
+def _plain(estimate: Estimate) -> dict[str, float | None]:
+    return {name: _number(getattr(estimate, name)) for name in ("value", "low", "high")}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,223 @@
+"""The plan of a comparison: arms x tasks x seeds under one budget, read from one file, checked before it starts.
+
+[base]                 # an ordinary run configuration
+[arena]                # seeds, budget, baseline
+[[arena.task]]         # name, budget where it has one of its own, and settings laid over the base
+[[arena.arm]]          # name, and settings laid over base and task
+"""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from hiper.runs.config import Config, ConfigError, Positive, Section, Share, make_config
+from hiper.runs.folder import LATER_SECTIONS
+
+Settings = dict[str, Any]
+
+
+class ArenaConfig(Section):
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
+    """One run of every arm and task for each."""
+    turns: Positive
+    """Budget of each run: turns of the environment in training. A task may have `turns` of its own."""
+    baseline: str
+    """Name of the arm that the others are compared with."""
+    threshold: Share | Literal["baseline"] = "baseline"
+    """Success whose price in turns is compared; "baseline": what the baseline has reached at the end of the budget."""
+    task: Annotated[tuple[Settings, ...], Field(min_length=1)] = ({"name": "task"},)
+    """Names, budgets, and settings laid over the base."""
+    arm: Annotated[tuple[Settings, ...], Field(min_length=1)]
+    """Names, and settings laid over base and task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run to carry out: an imitation, or (`start` names the imitation it begins from, if any) an arm's training."""
+
+    name: str
+    config: Config
+    out: Path
+    start: Path | None = None
+    only_imitation: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An arm's run of a task with a seed."""
+
+    task: str
+    arm: str
+    seed: int
+    job: Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is played: the budget of a run of it, and its chain where the environment has such an option."""
+
+    name: str
+    turns: int
+    chain: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that a comparison does: the imitations, each made once, and the runs that start from them."""
+
+    arena: ArenaConfig
+    tasks: tuple[Task, ...]
+    starts: tuple[Job, ...]
+    entries: tuple[Entry, ...]
+
+
+def load_plan(path: Path, overrides: Sequence[str], out: Path) -> Plan:
+    """Read a comparison's file. Overrides are settings of the base, or of the arena: `arena.turns=2000`."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such configuration file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error})") from error
+    for key in data:
+        _check_known(key, ("base", "arena"), "")
+    arena = _arena(data.get("arena", {}), [one for one in overrides if one.startswith("arena.")])
+    base = data.get("base", {})
+    make_config(base, [one for one in overrides if not one.startswith("arena.")])  # lays them into `base`
+    return make_plan(arena, base, out)
+
+
+def make_plan(arena: ArenaConfig, base: Settings, out: Path) -> Plan:
+    """Every configuration is made, and so checked, here."""
+    starts: dict[Path, Job] = {}
+    entries = []
+    for seed in arena.seeds:
+        for task in arena.task:
+            for arm in arena.arm:
+                config = _config(arena, base, task, arm, seed)
+                start = _start(config, task["name"], seed, out)
+                if config.sft.steps:
+                    starts.setdefault(start.out, start)
+                job = Job(
+                    name=f"{task['name']} · {arm['name']} · seed {seed}",
+                    config=config,
+                    out=out / "runs" / slug(task["name"]) / slug(arm["name"]) / f"seed-{seed}",
+                    start=start.out if config.sft.steps else None,
+                )
+                entries.append(Entry(task=task["name"], arm=arm["name"], seed=seed, job=job))
+    return Plan(
+        arena=arena,
+        tasks=tuple(_task(task["name"], _config(arena, base, task, arena.arm[0], 0)) for task in arena.task),
+        starts=tuple(starts.values()),
+        entries=tuple(entries),
+    )
+
+
+def slug(name: str) -> str:
+    """A name as part of a path."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-") or "x"
+
+
+def _task(name: str, config: Config) -> Task:
+    chain = config.env.options.get("chain")
+    return Task(name=name, turns=config.train.turns, chain=chain if isinstance(chain, int) else None)
+
+
+def _config(arena: ArenaConfig, base: Settings, task: Settings, arm: Settings, seed: int) -> Config:
+    merged: Settings = {}
+    for part in (base, _settings(task), _settings(arm)):
+        _lay_over(merged, part)
+    _lay_over(merged, {"seed": seed, "threads": 1, "train": {"turns": task.get("turns", arena.turns)}})
+    try:
+        return make_config(merged)
+    except ConfigError as error:
+        raise ConfigError(f"task {task['name']!r}, arm {arm['name']!r}: {error}") from error
+
+
+def _start(config: Config, task: str, seed: int, out: Path) -> Job:
+    """The imitation that a run begins from. Two runs share it if they differ in nothing but what comes after it."""
+    shared = {key: value for key, value in config.model_dump().items() if key not in LATER_SECTIONS}
+    digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
+    name = f"{task} · imitation, {config.agent.interface} · seed {seed}"
+    folder = out / "starts" / f"{slug(task)}-{config.agent.interface}-seed-{seed}-{digest}"
+    return Job(name=name, config=config, out=folder, only_imitation=True)
+
+
+def _arena(data: Settings, overrides: Sequence[str]) -> ArenaConfig:
+    for override in overrides:
+        key, equals, text = override.removeprefix("arena.").partition("=")
+        if not equals:
+            raise ConfigError(f"override {override!r}: expected key=value")
+        try:
+            data[key.strip()] = tomllib.loads(f"x = {text}")["x"]
+        except tomllib.TOMLDecodeError:
+            data[key.strip()] = text.strip()
+    for key in data:
+        _check_known(key, tuple(ArenaConfig.model_fields), "arena.")
+    try:
+        arena = ArenaConfig.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        missing = first["type"] == "missing"
+        raise ConfigError(f"arena.{key}: {'is missing' if missing else first['msg']}") from error
+    for kind, tables in (("arm", arena.arm), ("task", arena.task)):
+        _check_names(kind, tables)
+    for arm in arena.arm:
+        if "turns" in arm:
+            raise ConfigError(f"arm {arm['name']!r}: a budget goes for all arms; set arena.turns, or a task's turns")
+    _check_known(arena.baseline, [arm["name"] for arm in arena.arm], "", what="arena.baseline names an unknown arm")
+    if len(set(arena.seeds)) < len(arena.seeds):
+        raise ConfigError(f"arena.seeds: {list(arena.seeds)} names a seed twice")
+    return arena
+
+
+def _check_names(kind: str, tables: Sequence[Settings]) -> None:
+    seen: dict[str, str] = {}
+    for number, table in enumerate(tables, start=1):
+        name = table.get("name")
+        if not isinstance(name, str) or not name.strip():
+            raise ConfigError(f"arena.{kind} number {number} has no name")
+        other = seen.setdefault(slug(name), name)
+        if len(seen) < number:
+            raise ConfigError(f"arena.{kind}: {other!r} and {name!r} would be one folder; choose another name")
+
+
+def _check_known(key: str, known: Sequence[str], prefix: str, what: str = "unknown key") -> None:
+    if key not in known:
+        near = get_close_matches(key, known, n=1, cutoff=0.5)
+        hint = f"did you mean {prefix + near[0]!r}?" if near else f"known: {', '.join(known)}"
+        raise ConfigError(f"{what} {prefix + key!r}; {hint}")
+
+
+def _settings(table: Settings) -> Settings:
+    return {key: value for key, value in table.items() if key not in ("name", "turns")}
+
+
+def _lay_over(below: Settings, above: Settings) -> None:
+    """`above` into `below`, section by section."""
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _lay_over(below[key], value)
+        else:
+            below[key] = deepcopy(value)
+
+
+def jobs_of(plan: Plan) -> Iterator[Job]:
+    """In the order in which they are begun: a seed's imitations and runs come before those of the next seed."""
+    yielded: set[Path] = set()
+    starts = {job.out: job for job in plan.starts}
+    for entry in plan.entries:
+        if entry.job.start is not None and entry.job.start not in yielded:
+            yielded.add(entry.job.start)
+            yield starts[entry.job.start]
+        yield entry.job

@@ -1,0 +1,355 @@
+"""A comparison at work: one process for each run, imitations first, taken up again from wherever it was.
+
+Every run is an ordinary run folder. What is done is read from these folders, so a comparison that was killed needs
+nothing but the same command.
+"""
+
+import contextlib
+import fcntl
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from hiper.envs import EnvError
+from hiper.records import (
+    CHECKPOINT_FOLDER,
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    EVALS_FILE,
+    METRICS_FILE,
+    TRAJECTORY_FOLDER,
+    read_jsonl,
+)
+from hiper.report import ARENA_FILE
+from hiper.runs.arena import Job, Plan, jobs_of
+from hiper.runs.checkpoint import checkpoints, load_progress
+from hiper.runs.config import ConfigError
+from hiper.runs.folder import Row, RunFolder
+from hiper.runs.run import Stopped, start
+from hiper.runs.train import is_over
+from hiper.runs.world import World
+
+PATIENCE = 0.5  # seconds between two looks at the processes
+LOG_FOLDER = "logs"
+
+
+class Onlooker(Protocol):
+    """Whoever shows a comparison's progress."""
+
+    def say(self, text: str) -> None: ...
+    def board(self, done: int, total: int, left_s: float | None, text: str) -> None: ...
+
+
+class Board:
+    """Outcomes so far, and the time that is left."""
+
+    def __init__(self, jobs: Sequence[Job], workers: int) -> None:
+        self.workers = workers
+        self.share = {job.out: 0.0 for job in jobs}
+        self.kind = {job.out: job.only_imitation for job in jobs}
+        self._before: dict[Path, float] = {}
+        self._busy = {True: 0.0, False: 0.0}
+
+    def settle(self, job: Job) -> None:
+        """Over, whether well or badly."""
+        self.share[job.out] = 1.0
+
+    def advance(self, job: Job, share: float, seconds: float) -> None:
+        """`share` of it is done; it was worked on for so many seconds more."""
+        self._before.setdefault(job.out, share)
+        self.share[job.out] = share
+        self._busy[job.only_imitation] += seconds
+
+    def left_s(self) -> float | None:
+        """At the pace so far, each kind of job (imitation, training) by its own; None where that is not known yet."""
+        left = 0.0
+        for kind, busy in self._busy.items():
+            todo = sum(1 - share for out, share in self.share.items() if self.kind[out] == kind)
+            done = sum(self.share[out] - begin for out, begin in self._before.items() if self.kind[out] == kind)
+            if todo and not done:
+                return None
+            left += busy * todo / done if todo else 0.0
+        return left / self.workers
+
+
+@dataclass(slots=True, kw_only=True)
+class _Worker:
+    """A process, what it is at, and the last it said."""
+
+    job: Job
+    process: ForkServerProcess
+    pipe: Connection
+    since: float = field(default_factory=time.monotonic)
+    end: tuple[str, str] = ("failed", "")
+
+
+def is_done(job: Job) -> bool:
+    """Whether a run folder holds all that the job is to do."""
+    stage = "sft" if job.only_imitation else "train"
+    found = checkpoints(job.out / CHECKPOINT_FOLDER, stage)
+    if not found:
+        return False
+    progress = load_progress(found[-1])
+    over = progress.step >= job.config.sft.steps if job.only_imitation else is_over(job.config.train, progress)
+    rows = read_jsonl(job.out / EVALS_FILE)
+    evaluated = {row["split"] for row in rows if (row["stage"], row["step"]) == (stage, progress.step)}
+    return over and evaluated >= set(job.config.eval.splits)
+
+
+class Comparison:
+    """A plan at work in a folder. `execute` does what is left to do."""
+
+    def __init__(self, plan: Plan, out: Path, workers: int, onlooker: Onlooker) -> None:
+        self.plan, self.out, self.onlooker = plan, out, onlooker
+        self.jobs = list(jobs_of(plan))
+        self.workers = max(1, min(workers, len(self.jobs)))
+        self.board = Board(self.jobs, self.workers)
+        self.outcome: dict[Path, tuple[str, str]] = {}
+        self._running: list[_Worker] = []
+        self._asked = 0
+
+    def execute(self) -> dict[str, str]:
+        """Do what is left; names and reasons of the runs that failed. Raises Stopped where it was asked to stop."""
+        self._check()
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / LOG_FOLDER).mkdir(exist_ok=True)
+        with self._locked(), self._interruptible():
+            for job in self.jobs:
+                if is_done(job):
+                    self._settle(job, "done", "")
+            self._write()
+            waiting = [job for job in self.jobs if job.out not in self.outcome]
+            try:
+                while self._running or (waiting and not self._asked):
+                    self._begin(waiting)
+                    self._listen()
+            finally:
+                for worker in self._running:
+                    worker.process.kill()
+        if self._asked:
+            raise Stopped(f"stopped; what was done lies in {self.out}")
+        return {job.name: self.outcome[job.out][1] for job in self.jobs if self.outcome[job.out][0] == "failed"}
+
+    def _check(self) -> None:
+        """All that can be known before anything starts: the games are there, and the folders are of these settings."""
+        tried: list[object] = []
+        for job in self.jobs:
+            if (job.out / CONFIG_FILE).exists():
+                RunFolder.create(job.out, job.config)
+            config = job.config
+            splits = (config.sft.split, config.env.train_split, *config.eval.splits)
+            if (config.env, splits) in tried:
+                continue
+            tried.append((config.env, splits))
+            world = World(config.env)
+            try:
+                for split in dict.fromkeys(splits):
+                    world.names(split)
+            except (ConfigError, EnvError) as error:
+                raise ConfigError(f"{job.name}: {error}") from error
+            world.close()
+
+    def _begin(self, waiting: list[Job]) -> None:
+        """Start what can be started on the free places."""
+        for job in list(waiting):
+            if len(self._running) >= self.workers or self._asked:
+                return
+            state, reason = self.outcome.get(job.start, ("", "")) if job.start else ("done", "")
+            if state == "failed":
+                waiting.remove(job)
+                self._settle(job, "failed", f"its imitation failed: {reason}")
+            elif state == "done":
+                waiting.remove(job)
+                self._running.append(self._launch(job))
+
+    def _launch(self, job: Job) -> _Worker:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["hiper.runs.compare"])
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_carry_out, args=(job, self._log(job), theirs), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(job=job, process=process, pipe=ours)
+
+    def _log(self, job: Job) -> Path:
+        return self.out / LOG_FOLDER / ("-".join(job.out.relative_to(self.out).parts) + ".txt")
+
+    def _listen(self) -> None:
+        """Hear what the processes say, for a moment; a closed pipe is the end of one."""
+        by_pipe: dict[Any, _Worker] = {worker.pipe: worker for worker in self._running}
+        for pipe in wait(list(by_pipe), timeout=PATIENCE):
+            worker = by_pipe[pipe]
+            try:
+                self._hear(worker, worker.pipe.recv())
+            except (EOFError, ConnectionError):
+                self._running.remove(worker)
+                self._over(worker)
+        at = "; ".join(worker.job.name for worker in self._running)
+        done = sum(out in self.outcome for out in self.board.share)
+        self.onlooker.board(done, len(self.jobs), self.board.left_s(), at)
+
+    def _hear(self, worker: _Worker, said: tuple[str, Any]) -> None:
+        kind, what = said
+        if kind == "share":
+            now = time.monotonic()
+            self.board.advance(worker.job, what, now - worker.since)
+            worker.since = now
+        elif kind == "said":
+            self.onlooker.say(f"{worker.job.name}: {what}")
+        else:
+            worker.end = (kind, what)
+
+    def _over(self, worker: _Worker) -> None:
+        worker.process.join()
+        state, reason = worker.end
+        self._hear(worker, ("share", 1.0))
+        if state == "stopped":
+            return
+        if state == "failed" and not reason:
+            reason = f"its process ended with exit code {worker.process.exitcode}; see {self._log(worker.job)}"
+        if not self._asked or state == "done":
+            self._settle(worker.job, state, reason)
+            self._write()
+            self.onlooker.say(f"{worker.job.name}: {state if not reason else f'{state} ({reason})'}")
+
+    def _settle(self, job: Job, state: str, reason: str) -> None:
+        self.outcome[job.out] = (state, reason)
+        self.board.settle(job)
+
+    def _write(self) -> None:
+        """What the report reads: the plan, and how each run ended."""
+        arena = self.plan.arena
+        runs = [
+            {
+                "task": entry.task,
+                "arm": entry.arm,
+                "seed": entry.seed,
+                "folder": entry.job.out.relative_to(self.out).as_posix(),
+                "estimator": entry.job.config.credit.estimator,
+                "state": self.outcome.get(entry.job.out, ("unfinished", ""))[0],
+                "reason": self.outcome.get(entry.job.out, ("unfinished", ""))[1],
+            }
+            for entry in self.plan.entries
+        ]
+        whole = {
+            "arms": [arm["name"] for arm in arena.arm],
+            "tasks": [asdict(task) for task in self.plan.tasks],
+            "seeds": list(arena.seeds),
+            "baseline": arena.baseline,
+            "threshold": arena.threshold,
+            "runs": runs,
+        }
+        partial = self.out / (ARENA_FILE + ".partial")
+        partial.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+        partial.replace(self.out / ARENA_FILE)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.out / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ConfigError(f"{self.out}: another program is at work on this comparison") from error
+            yield
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """The first Ctrl-C lets every run finish its step and save; the second one breaks off at once."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            del number, frame
+            self._asked += 1
+            if self._asked > 1:
+                raise KeyboardInterrupt
+            self.onlooker.say("stopping after the present steps (once more: at once, back to the last checkpoints)")
+            for worker in self._running:
+                worker.process.terminate()
+
+        before = {sign: signal.signal(sign, ask) for sign in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for sign, handler in before.items():
+                signal.signal(sign, handler)
+
+
+class _Teller:
+    """A run's watcher that tells the comparison, which sits in another process."""
+
+    def __init__(self, pipe: Connection, stage: str) -> None:
+        self._pipe, self._stage = pipe, stage
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        if name == self._stage:
+            self._pipe.send(("share", min(1.0, done / max(1, total))))
+
+    def step(self, stage: str, step: int, total: int, row: Row) -> None:
+        del row
+        self.stage(stage, step, total)
+
+    def evaluation(self, row: Row) -> None:
+        """The table at the end has them."""
+
+    def say(self, text: str) -> None:
+        if text.startswith("guard "):
+            self._pipe.send(("said", text))
+
+
+def _carry_out(job: Job, log: Path, pipe: Connection) -> None:
+    """What the process of a run does. Its last words are how it ended."""
+    os.setpgrp()  # a Ctrl-C is for the comparison, which passes it on
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    with log.open("a", encoding="utf-8") as out:
+        os.dup2(out.fileno(), sys.stdout.fileno())
+        os.dup2(out.fileno(), sys.stderr.fileno())
+    try:
+        if job.start is not None and not job.out.exists():
+            _copy_start(job.start, job.out)
+        watcher = _Teller(pipe, "sft" if job.only_imitation else "train")
+        start(job.config, job.out, watcher, only_imitation=job.only_imitation)
+    except (Stopped, KeyboardInterrupt):
+        pipe.send(("stopped", ""))
+    except (ValueError, RuntimeError, LookupError, ImportError, OSError) as error:
+        pipe.send(("failed", " ".join(f"{type(error).__name__}: {error}".split())))
+    else:
+        pipe.send(("done", ""))
+
+
+def _die_with_parent() -> None:
+    """A comparison that is killed takes its runs with it; each goes on from its last checkpoint later."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _copy_start(imitation: Path, out: Path) -> None:
+    """The imitation as the beginning of a run. It appears under its name only when it is complete."""
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name in (CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, EVALS_FILE):
+        if (imitation / name).exists():
+            shutil.copy2(imitation / name, partial)
+    last = checkpoints(imitation / CHECKPOINT_FOLDER, "sft")[-1]
+    shutil.copytree(last, partial / CHECKPOINT_FOLDER / last.name)
+    (partial / TRAJECTORY_FOLDER).mkdir()
+    partial.replace(out)
+
+
+def compare(plan: Plan, out: Path, workers: int, onlooker: Onlooker) -> dict[str, str]:
+    """Carry a comparison out, or what is left of it; names and reasons of the runs that failed."""
+    return Comparison(plan, out, workers, onlooker).execute()

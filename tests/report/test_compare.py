@@ -1,0 +1,344 @@
+"""Comparisons on paper: measures against slow twins, bounds where something was not reached, page and picture."""
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from hiper.report import ReportError, comparison_table, summary, write_comparison
+from hiper.report.arena import ARENA_FILE, Entry, read_arena
+from hiper.report.compare import ratio_cell, share_cell, trace, turns_cell
+from hiper.report.measures import (
+    POINTS,
+    Estimate,
+    crossing,
+    curve,
+    grid,
+    mean_interval,
+    measure,
+    ratio_interval,
+    resamples,
+    speed,
+    trailing_mean,
+)
+from hiper.report.scales import Floats
+from hiper.report.slide import apart, slide
+from tests.report.synthetic import write_rows
+from tests.report.well_formed import parse, words
+
+BUDGET = 10_000
+TURNS = np.linspace(0.0, BUDGET, POINTS)
+HOSTILE = '<b onclick="x">&\x1b[31m'
+
+
+def write_run(folder: Path, rise: float, *, seed: int, steps: int = 20, stage: str = "train") -> None:
+    """A run whose success climbs by `rise` over its budget from 30 %, with a little noise."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        {
+            "stage": "train",
+            "step": step,
+            "total/turns": 500 * step,
+            "rollout/success": 0.3 + rise * (step - 1) / steps + float(rng.normal(0, 0.01)),
+            "rollout/switches": 3.0 + seed,
+            "rollout/segment_turns": 4.0,
+            "rollout/valid_rate": 0.7,
+            "learn/grad_variance": 2.0 - rise,
+            **({"guards": ["critic"]} if step == 12 and seed == 1 else {}),
+        }
+        for step in range(1, steps + 1)
+    ]
+    write_rows(folder / "metrics.jsonl", [{"stage": "sft", "step": 1}, *rows])
+    by_task = {"heat": {"success": 0.2 + rise}, "chill": {"success": 0.4 + rise}}
+    head = {"stage": stage, "step": steps, "final": True, "split": "valid_unseen"}
+    write_rows(folder / "evals.jsonl", [{**head, "success": 0.3 + rise, "by_task": by_task}])
+
+
+def write_arena(folder: Path, rises: dict[str, float], *, seeds: int = 3, threshold: Any = "baseline") -> Path:
+    runs = []
+    for task in ("k = 1", "k = 2"):
+        for arm, rise in rises.items():
+            for seed in range(seeds):
+                place = f"runs/{task}/{list(rises).index(arm)}/{seed}"
+                write_run(folder / place, rise, seed=seed)
+                one = {"task": task, "arm": arm, "seed": seed, "folder": place, "state": "done", "reason": ""}
+                runs.append(one)
+    plan = {
+        "arms": list(rises),
+        "tasks": [{"name": f"k = {k}", "chain": k, "turns": BUDGET} for k in (1, 2)],
+        "seeds": list(range(seeds)),
+        "baseline": next(iter(rises)),
+        "threshold": threshold,
+        "runs": runs,
+    }
+    (folder / ARENA_FILE).write_text(json.dumps(plan), encoding="utf-8")
+    return folder
+
+
+def change_run(arena: Path, place: int, /, **more: object) -> None:
+    plan = json.loads((arena / ARENA_FILE).read_text(encoding="utf-8"))
+    plan["runs"][place] |= more
+    (arena / ARENA_FILE).write_text(json.dumps(plan), encoding="utf-8")
+
+
+def entry(success: list[float], *, state: str = "done") -> Entry:
+    rows = tuple({"total/turns": 1000 * (i + 1), "rollout/success": value} for i, value in enumerate(success))
+    return Entry(task="t", arm="a", seed=0, folder="", state=state, reason="", rows=rows, evals=())
+
+
+# Curves
+
+
+def test_a_curve_stands_at_the_turns_played_before() -> None:
+    # Steps at 0, 1000, 2000, 3000; means of at most three: 0.1, 0.2, 0.3, 0.5.
+    values = curve(entry([0.1, 0.3, 0.5, 0.7]), np.array([0.0, 1000, 1500, 2000, 3000, 9000]))
+    assert values == pytest.approx([0.1, 0.2, 0.25, 0.3, 0.5, 0.5])
+
+
+def test_after_a_failure_there_is_no_success() -> None:
+    values = curve(entry([0.4, 0.4], state="failed"), np.array([0.0, 2000, 2001, 5000]))
+    assert values == pytest.approx([0.4, 0.4, 0.0, 0.0])
+    assert not curve(entry([], state="failed"), TURNS).any()
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.integers(1, 5))
+def test_trailing_means_against_their_definition(values: list[float], width: int) -> None:
+    wanted = [np.mean(values[max(0, i - width + 1) : i + 1]) for i in range(len(values))]
+    assert trailing_mean(np.array(values), width) == pytest.approx(wanted)
+
+
+def slow_crossing(values: Floats, threshold: float, turns: Floats) -> float:
+    """Walks along the curve."""
+    if values[0] >= threshold:
+        return 0.0
+    for i in range(1, len(values)):
+        if values[i] >= threshold:
+            share = (threshold - values[i - 1]) / (values[i] - values[i - 1])
+            return float(turns[i - 1] + share * (turns[i] - turns[i - 1]))
+    return math.inf
+
+
+@given(st.lists(st.floats(0, 1), min_size=6, max_size=6), st.floats(0.05, 1))
+def test_crossings_against_a_walk(values: list[float], threshold: float) -> None:
+    turns, course = np.linspace(0, 100, 6), np.array(values)
+    found = crossing(course[None], np.array([threshold]), turns)[0]
+    assert found == pytest.approx(slow_crossing(course, threshold, turns))
+
+
+# Intervals
+
+
+def slow_interval(statistic: Any, runs: int) -> tuple[float, float]:
+    """One draw after the other, in plain Python."""
+    draws = sorted(statistic([int(i) for i in places]) for places in resamples(runs))
+    return float(np.quantile(draws, 0.025)), float(np.quantile(draws, 0.975))
+
+
+def test_means_against_a_slow_bootstrap() -> None:
+    values = np.array([0.2, 0.5, 0.9, 0.4])
+    found = mean_interval(values)
+    low, high = slow_interval(lambda places: sum(float(values[i]) for i in places) / 4, 4)
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, low, high))
+
+
+def test_ratios_draw_the_same_seeds_above_and_below() -> None:
+    below = np.array([1.0, 2.0, 4.0])
+    assert ratio_interval(3 * below, below) == Estimate(
+        value=pytest.approx(3.0), low=pytest.approx(3.0), high=pytest.approx(3.0)
+    )
+    above = np.array([1.0, 5.0, 2.0])
+    found = ratio_interval(above, below)
+    low, high = slow_interval(lambda p: sum(float(above[i]) for i in p) / sum(float(below[i]) for i in p), 3)
+    assert (found.value, found.low, found.high) == pytest.approx((8 / 7, low, high))
+
+
+def test_what_is_not_known_for_every_run_is_not_known() -> None:
+    for found in (mean_interval(np.array([0.1, np.nan])), ratio_interval(np.array([1.0]), np.array([np.nan]))):
+        assert all(math.isnan(value) for value in (found.value, found.low, found.high))
+    one = mean_interval(np.array([0.3]))
+    assert one.value == 0.3
+    assert math.isnan(one.low)
+
+
+def ramps(*ends: float) -> Floats:
+    """Curves that rise from 0.2 in a straight line."""
+    return np.array([np.linspace(0.2, end, POINTS) for end in ends])
+
+
+def test_speed_against_a_slow_bootstrap() -> None:
+    ours, theirs = ramps(0.8, 0.9, 1.0), ramps(0.5, 0.6, 0.55)
+    found = speed(ours, theirs, 0.4, TURNS)
+
+    def ratio(places: list[int]) -> float:
+        mine, its = (slow_crossing(np.mean([each[i] for i in places], axis=0), 0.4, TURNS) for each in (ours, theirs))
+        return its / mine
+
+    draws = sorted(ratio([int(i) for i in places]) for places in resamples(3))
+    assert found.ratio.value == pytest.approx(ratio([0, 1, 2]))
+    assert (found.ratio.low, found.ratio.high) == pytest.approx((draws[49], draws[1950]))  # of 2000, outwards
+    # 0.2 + 0.7 x = 0.4 at x = 2/7 of the budget; 0.2 + 0.35 x = 0.4 at 4/7.
+    assert found.turns.value == pytest.approx(BUDGET * 2 / 7)
+    assert found.ratio.value == pytest.approx(2.0)
+
+
+def test_the_baselines_end_is_the_threshold_of_each_draw() -> None:
+    theirs = ramps(0.5, 0.6, 0.55)
+    found = speed(theirs, theirs, None, TURNS)
+    assert found.threshold == pytest.approx(0.2 + 0.35 * 0.95)  # the mean of its last tenth
+    assert (found.ratio.value, found.ratio.low, found.ratio.high) == pytest.approx((1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "value", "low", "high"),
+    [
+        # 0.6 is reached at 2/3 of the budget, or not at all.
+        (ramps(0.8, 0.8), ramps(0.5, 0.5), "≥ 1.5×", 1.5, math.inf),
+        (ramps(0.5, 0.5), ramps(0.8, 0.8), "≤ 0.667×", 0.0, 2 / 3),
+        (ramps(0.5, 0.5), ramps(0.5, 0.5), "–", 0.0, math.inf),
+        (ramps(0.5), ramps(0.8), "≤ 0.667×", 0.0, 2 / 3),
+        (ramps(0.8) + 0.5, ramps(0.8), "–", 0.0, math.inf),  # it starts beyond the threshold
+    ],
+)
+def test_what_was_not_reached_gives_bounds(ours: Floats, theirs: Floats, value: str, low: float, high: float) -> None:
+    found = speed(ours, theirs, 0.6, TURNS).ratio
+    assert math.isnan(found.value)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert str(ratio_cell(found)) == value
+
+
+def test_cells() -> None:
+    inf, nan = math.inf, math.nan
+    assert str(turns_cell(Estimate(value=4000, low=3000, high=inf), BUDGET)) == "4,000 [3,000, >10 k]"
+    assert str(turns_cell(Estimate(value=inf, low=nan, high=nan), BUDGET)) == ">10 k"
+    assert str(ratio_cell(Estimate(value=2.0, low=1.5, high=inf))) == "2× [1.5, ∞]"
+    assert str(share_cell(Estimate(value=0.5, low=0.4, high=0.6))) == "50.0 [40, 60]"
+    assert str(share_cell(Estimate(value=nan, low=nan, high=nan))) == "–"
+
+
+# Whole comparisons
+
+
+def test_arms_are_measured(tmp_path: Path) -> None:
+    arena = read_arena(write_arena(tmp_path, {"flat": 0.2, "new": 0.4}))
+    flat, new = measure(arena)[:2]
+    assert (flat.task, flat.arm, flat.runs, flat.failed) == ("k = 1", "flat", 3, 0)
+    assert (flat.heldout.value, new.heldout.value) == pytest.approx((0.5, 0.7))
+    assert (new.gain.value, new.gain.low, new.gain.high) == pytest.approx((0.2, 0.2, 0.2))
+    assert new.by_task["heat"].value == pytest.approx(0.6)
+    assert new.variance_ratio.value == pytest.approx(1.6 / 1.8)
+    assert new.switches.value == pytest.approx(4.0)  # 3, 4 and 5
+    assert 1.7 < new.ratio.value < 2.3  # it climbs twice as fast
+    assert flat.ratio.value == 1.0
+    assert new.guards == {"critic": 1}
+    assert new.area.value == pytest.approx(float(np.trapezoid(new.curve, grid(arena, "k = 1"))) / BUDGET)
+
+
+def test_a_failed_run_counts_as_no_success(tmp_path: Path) -> None:
+    write_arena(tmp_path, {"flat": 0.2, "new": 0.4})
+    change_run(tmp_path, 3, state="failed", reason=f"boom {HOSTILE}")
+    new = measure(read_arena(tmp_path))[1]
+    assert (new.runs, new.failed) == (3, 1)
+    assert new.heldout.value == pytest.approx(0.7 * 2 / 3)
+    page, _ = write_comparison(tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "k = 1, new, seed 0: boom <b onclick" in words(text)
+    assert "onclick" not in {name for _, attributes in parse(text).tags for name in attributes}
+
+
+def test_what_is_unfinished_is_listed_but_not_measured(tmp_path: Path) -> None:
+    write_arena(tmp_path, {"flat": 0.2, "new": 0.4})
+    for place in (3, 4, 5):
+        change_run(tmp_path, place, state="unfinished")
+    page, measured = write_comparison(tmp_path)
+    assert measured[1].runs == 0
+    assert math.isnan(measured[1].heldout.value)
+    assert "runs not finished 3" in words(page.read_text(encoding="utf-8"))
+
+
+def test_a_comparison_before_its_first_run_is_over(tmp_path: Path) -> None:
+    write_arena(tmp_path, {"flat": 0.2}, seeds=1)
+    for place in range(2):
+        change_run(tmp_path, place, state="unfinished", folder="runs/none")
+    page, measured = write_comparison(tmp_path)
+    parse(page.read_text(encoding="utf-8"))
+    assert summary(measured)[0]["turns"] == {"value": None, "low": None, "high": None}
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("threshold", ["baseline", 0.45])
+def test_page_table_picture_and_numbers(tmp_path: Path, seeds: int, threshold: Any) -> None:
+    rises = {"flat": 0.2, f"new {HOSTILE}": 0.4, **{f"arm {i}": 0.1 * i for i in range(11)}}
+    write_arena(tmp_path, rises, seeds=seeds, threshold=threshold)
+    page, measured = write_comparison(tmp_path)
+    text = page.read_text(encoding="utf-8")
+    reader = parse(text)
+    assert not [value for _, attributes in reader.tags for key, value in attributes.items() if key in ("src", "href")]
+    for said in (
+        "k = 1 (one at a time)",
+        "k = 2 (2 chained)",
+        "arm 10",
+        "held out, %",
+        "Every run",
+    ):
+        assert said in words(text)
+    json.dumps(summary(measured), allow_nan=False)
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(comparison_table(measured))
+    table = console.export_text()
+    assert "k = 2, threshold" in table
+    assert "\x1b[31m" not in table
+    assert table.count("arm 10") == 2
+
+
+def test_the_picture_stands_alone_and_names_every_line(tmp_path: Path) -> None:
+    arena = read_arena(write_arena(tmp_path, {"flat": 0.2, "new": 0.4, "other": 0.3}))
+    drawn = parse(slide(arena, measure(arena)))
+    names = [tag for tag, _ in drawn.tags]
+    assert names.count("title") == 1
+    texts = "".join(drawn.text)
+    assert all(texts.count(arm) == 2 for arm in ("flat", "new", "other"))
+    lines = [a for tag, a in drawn.tags if tag == "path" and a.get("stroke-width") == "2.4"]
+    assert len(lines) == 6
+    assert len({a["stroke"] for a in lines}) == 3
+    assert {a["stroke-dasharray"] != "" for a in lines} == {True, False}
+    assert not [a for _, a in drawn.tags if "class" in a or "style" in a]
+
+
+@given(st.lists(st.floats(0, 300), max_size=12))
+def test_names_do_not_overlap_and_keep_their_order(wanted: list[float]) -> None:
+    places = apart(wanted, 14, low=0, high=300)
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    gaps = np.diff([places[i] for i in order])
+    assert (gaps >= 14 - 1e-9).all()
+    assert all(-1e-9 <= place <= 300 + 1e-9 for place in places)
+    if len(wanted) == 1:
+        assert places == wanted
+
+
+def test_traces_are_means_of_the_runs_that_have_them() -> None:
+    def run(values: dict[int, float]) -> Entry:
+        rows = tuple({"total/turns": turns, "x": value} for turns, value in values.items())
+        return Entry(task="t", arm="a", seed=0, folder="", state="done", reason="", rows=rows, evals=())
+
+    found = trace([run({0: 1.0, 100: 3.0}), run({0: 5.0, 50: 5.0}), run({})], "x", np.array([0.0, 50.0, 100.0, 150.0]))
+    assert found[:3] == pytest.approx([3.0, 3.5, 3.0])
+    assert math.isnan(found[3])
+
+
+def test_what_is_no_comparison(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"not the folder of a comparison; arena\.json is missing or damaged"):
+        read_arena(tmp_path)
+    (tmp_path / ARENA_FILE).write_text('{"arms"', encoding="utf-8")
+    with pytest.raises(ReportError, match="missing or damaged"):
+        read_arena(tmp_path)
+    write_arena(tmp_path, {"flat": 0.2}, seeds=1)
+    (tmp_path / "runs" / "k = 1" / "0" / "0" / "metrics.jsonl").write_text("{\n{}\n", encoding="utf-8")
+    with pytest.raises(ReportError, match=r"metrics\.jsonl, line 1: not JSON"):
+        read_arena(tmp_path)

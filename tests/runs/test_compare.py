@@ -1,0 +1,328 @@
+"""Comparisons: planned and checked before they start, killed and taken up again, failures shown."""
+
+import json
+import signal
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from hiper.cli import main
+from hiper.records import read_jsonl
+from hiper.runs.arena import Plan, load_plan, slug
+from hiper.runs.compare import Board, Comparison
+from hiper.runs.config import ConfigError
+from tests.runs.nursery import PATIENCE, Child, Nursery
+from tests.runs.tiny import Row, contents, metrics, settings, tiny_model
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = sorted((ROOT / "configs").glob("arena*.toml"))
+
+
+def document() -> dict[str, Any]:
+    """A comparison of three arms, one of which cannot but fail, in a minute or less."""
+    base = settings() | {"model": {"path": str(tiny_model())}}
+    base["env"] = {"max_turns": 3, "options": {"size": "small", "room": "kitchen"}}
+    base["eval"] = {"splits": ["valid_unseen"]}
+    base["train"] |= {"episodes": 4, "max_turns": 3, "critic_warmup": 0}
+    return {
+        "base": base,
+        "arena": {
+            "seeds": [5],
+            "turns": 30,
+            "baseline": "flat",
+            "task": [{"name": "k = 1"}],
+            "arm": [
+                {"name": "flat", "credit": {"estimator": "gae"}},
+                {"name": "HAE", "credit": {"estimator": "hae", "lam_boundary": 0.5}},
+                {"name": "broken", "train": {"max_logprob_gap": 0.0}},
+            ],
+        },
+    }
+
+
+def plan_of(tmp_path: Path, data: dict[str, Any], *overrides: str) -> Plan:
+    file = tmp_path / "arena.toml"
+    file.write_text(tomli_w.dumps(data), encoding="utf-8")
+    return load_plan(file, overrides, tmp_path / "out")
+
+
+class Silent:
+    def say(self, text: str) -> None: ...
+    def board(self, done: int, total: int, left_s: float | None, text: str) -> None: ...
+
+
+# Plans
+
+
+def test_arms_lie_over_tasks_and_tasks_over_the_base(tmp_path: Path) -> None:
+    data = document()
+    data["base"]["credit"] = {"gamma": 0.5, "lam_low": 0.5, "lam_high": 0.5}
+    data["arena"]["task"] = [{"name": "a", "credit": {"lam_low": 0.6, "lam_high": 0.6}}, {"name": "b"}]
+    data["arena"]["arm"][0]["credit"] |= {"lam_high": 0.7}
+    plan = plan_of(tmp_path, data, "arena.seeds=[1, 2]", "train.episodes=8", "arena.turns=99")
+    assert len(plan.entries) == 2 * 2 * 3
+    credit = {(e.task, e.arm): e.job.config.credit for e in plan.entries}
+    flat = credit["a", "flat"]
+    assert (flat.estimator, flat.gamma, flat.lam_low, flat.lam_high) == ("gae", 0.5, 0.6, 0.7)
+    assert (credit["b", "HAE"].lam_low, credit["b", "HAE"].lam_high) == (0.5, 0.5)
+    assert {entry.job.config.seed for entry in plan.entries} == {1, 2}
+    assert {(e.job.config.train.turns, e.job.config.train.episodes, e.job.config.threads) for e in plan.entries} == {
+        (99, 8, 1)
+    }
+    assert len({entry.job.out for entry in plan.entries}) == len(plan.entries)
+
+
+def test_an_imitation_is_shared_by_those_that_it_suits(tmp_path: Path) -> None:
+    data = document()
+    data["arena"]["arm"].append({"name": "act", "agent": {"interface": "act"}})
+    data["arena"]["task"].append({"name": "k = 2", "env": {"options": {"chain": 2}}})
+    plan = plan_of(tmp_path, data, "arena.seeds=[1, 2]")
+    assert len(plan.starts) == 2 * 2 * 2  # tasks, interfaces, seeds
+    starts = {(e.task, e.arm, e.seed): e.job.start for e in plan.entries}
+    assert starts["k = 1", "flat", 1] == starts["k = 1", "HAE", 1] != starts["k = 1", "act", 1]
+    assert starts["k = 1", "flat", 1] != starts["k = 2", "flat", 1]
+    assert [(task.name, task.chain) for task in plan.tasks] == [("k = 1", None), ("k = 2", 2)]
+
+
+def test_a_task_may_have_a_budget_of_its_own(tmp_path: Path) -> None:
+    data = document()
+    data["arena"]["task"].append({"name": "k = 2", "turns": 70})
+    plan = plan_of(tmp_path, data)
+    assert [task.turns for task in plan.tasks] == [30, 70]
+    assert {(entry.task, entry.job.config.train.turns) for entry in plan.entries} == {("k = 1", 30), ("k = 2", 70)}
+
+
+def test_without_imitation_there_is_none(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, document(), "sft.steps=0")
+    assert not plan.starts
+    assert {entry.job.start for entry in plan.entries} == {None}
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_what_is_shipped_can_be_planned(file: Path, tmp_path: Path) -> None:
+    plan = load_plan(file, (), tmp_path)
+    assert len(plan.entries) == len(plan.arena.seeds) * len(plan.arena.arm) * len(plan.arena.task)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"arean": {}}, "unknown key 'arean'; did you mean 'arena'?"),
+        ({"arena": {"seed": [1]}}, "unknown key 'arena.seed'; did you mean 'arena.seeds'?"),
+        ({"arena": {"turns": 0}}, "arena.turns: Input should be greater than or equal to 1"),
+        ({"arena": {"turns": None}}, "arena.turns: is missing"),
+        ({"arena": {"seeds": []}}, "arena.seeds: Tuple should have at least 1 item"),
+        ({"arena": {"seeds": [1, 1]}}, "arena.seeds: [1, 1] names a seed twice"),
+        ({"arena": {"baseline": "flt"}}, "arena.baseline names an unknown arm 'flt'; did you mean 'flat'?"),
+        ({"arena": {"threshold": 1.5}}, "arena.threshold"),
+        ({"arena": {"arm": []}}, "arena.arm: Tuple should have at least 1 item"),
+        ({"arena": {"arm": [{"train": {}}]}}, "arena.arm number 1 has no name"),
+        (
+            {"arena": {"arm": [{"name": "a b"}, {"name": "a, b"}]}},
+            "arena.arm: 'a b' and 'a, b' would be one folder; choose another name",
+        ),
+        (
+            {"arena": {"arm": [{"name": "flat", "credit": {"estimater": "gae"}}]}},
+            "task 'k = 1', arm 'flat': unknown key 'credit.estimater'; did you mean 'credit.estimator'?",
+        ),
+        (
+            {"arena": {"task": [{"name": "t", "env": {"max_turn": 3}}]}},
+            "task 't', arm 'flat': unknown key 'env.max_turn'; did you mean 'env.max_turns'?",
+        ),
+        ({"arena": {"arm": [{"name": "flat", "turns": 3}]}}, "arm 'flat': a budget goes for all arms"),
+        ({"arena": {"task": [{"name": "t", "turns": -1}]}}, "task 't', arm 'flat': train.turns: Input should be"),
+        ({"base": {"trian": {}}}, "unknown key 'trian'; did you mean 'train'?"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    data = document()
+    for section, values in change.items():
+        data.setdefault(section, {}).update(values)
+        data[section] = {key: value for key, value in data[section].items() if value is not None}
+    with pytest.raises(ConfigError) as error:
+        plan_of(tmp_path, data)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_files_and_overrides_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        load_plan(tmp_path / "none.toml", (), tmp_path)
+    with pytest.raises(ConfigError, match=r"override 'arena.turns': expected key=value"):
+        plan_of(tmp_path, document(), "arena.turns")
+
+
+def test_games_that_are_not_there_are_known_before_anything_starts(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, document(), "env.train_split=trian")
+    with pytest.raises(ConfigError, match=r"k = 1 · imitation, plan_execute · seed 5: .*trian"):
+        Comparison(plan, tmp_path / "out", 1, Silent()).execute()
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_as_folders() -> None:
+    assert slug("k = 1") == "k-1"
+    assert slug("HAE, λ=0.5/..") == "HAE-λ-0.5-.."
+    assert slug("/") == "x"
+
+
+def test_time_left_is_told_by_kind(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, document())
+    start, (flat, hae, broken) = plan.starts[0], (entry.job for entry in plan.entries)
+    board = Board([start, flat, hae, broken], workers=2)
+    board.advance(start, 0.0, 5.0)
+    board.advance(start, 0.5, 10.0)
+    assert board.left_s() is None  # nothing is known of training yet
+    board.settle(start)
+    board.advance(flat, 0.2, 3.0)  # it was taken up again at this share
+    board.advance(flat, 0.6, 17.0)
+    # 20 s for 0.4 of a run; 0.4 + 1 + 1 are left: 120 s of work, on two cores.
+    assert board.left_s() == pytest.approx(60.0)
+    for job in (flat, hae, broken):
+        board.settle(job)
+    assert board.left_s() == 0
+
+
+# At work
+
+
+@pytest.fixture(scope="module")
+def unkilled(nursery: Nursery) -> Path:
+    """A comparison from beginning to end."""
+    (nursery.folder / "arena.toml").write_text(tomli_w.dumps(document()), encoding="utf-8")
+    child = nursery.start("compare", "arena.toml", "--out", "unkilled", "--jobs", "2", "--json", "unkilled.json")
+    assert child.wait() == 1, child.said()  # one of the arms has failed
+    (nursery.folder / "said").write_text(child.said(), encoding="utf-8")
+    return nursery.folder / "unkilled"
+
+
+def run_of(out: Path, arm: str) -> Path:
+    return out / "runs" / "k-1" / arm / "seed-5"
+
+
+def wait_for(child: Child, out: Path, pattern: str) -> None:
+    """Until the comparison has come so far that there is such a file."""
+    end = time.monotonic() + PATIENCE
+    while not list(out.glob(pattern)):
+        assert time.monotonic() < end, child.said()
+        time.sleep(0.005)
+
+
+def outcomes(out: Path) -> dict[str, Row]:
+    return {run["arm"]: run for run in json.loads((out / "arena.json").read_text(encoding="utf-8"))["runs"]}
+
+
+def test_every_run_is_an_ordinary_run_from_one_imitation(unkilled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (start,) = (unkilled / "starts").iterdir()
+    imitated = contents(start / "checkpoints" / "sft-000003")
+    for arm in ("flat", "HAE", "broken"):
+        assert contents(run_of(unkilled, arm) / "checkpoints" / "sft-000003") == imitated
+        assert metrics(run_of(unkilled, arm), "sft") == metrics(start, "sft")
+    first = [metrics(run_of(unkilled, arm), "train")[0]["rollout/success"] for arm in ("flat", "HAE")]
+    assert first[0] == first[1]  # the same policy on the same games
+    for arm in ("flat", "HAE"):
+        assert metrics(run_of(unkilled, arm), "train")[-1]["total/turns"] >= 30
+        assert main(["report", str(run_of(unkilled, arm))]) == 0
+    capsys.readouterr()
+    where = ["--split", "valid_unseen", "--episodes", "2"]
+    assert main(["eval", str(run_of(unkilled, "HAE")), *where, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["episodes"] == 2
+
+
+def test_a_failed_run_is_shown_with_its_reason(unkilled: Path) -> None:
+    found = outcomes(unkilled)
+    assert {arm: run["state"] for arm, run in found.items()} == {"flat": "done", "HAE": "done", "broken": "failed"}
+    assert found["broken"]["reason"].startswith("GapError: sampled and recomputed log-probabilities differ")
+    said = (unkilled.parent / "said").read_text(encoding="utf-8")
+    assert "failed: k = 1 · broken · seed 5: GapError: sampled" in said
+    result = json.loads((unkilled.parent / "unkilled.json").read_text(encoding="utf-8"))
+    assert list(result["failed"]) == ["k = 1 · broken · seed 5"]
+    (broken,) = [row for row in result["results"] if row["arm"] == "broken"]
+    assert (broken["runs"], broken["failed"], broken["heldout"]["value"]) == (1, 1, 0.0)
+    page = (unkilled / "compare.html").read_text(encoding="utf-8")
+    assert "<li>k = 1, broken, seed 5: GapError: sampled" in page
+
+
+def test_rows_are_left_for_those_who_count_for_themselves(unkilled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = read_jsonl(unkilled / "rows.jsonl")
+    played = [row for row in rows if (row["kind"], row["arm"]) == ("train", "HAE")]
+    assert [row["total/turns"] for row in played] == [
+        row["total/turns"] for row in metrics(run_of(unkilled, "HAE"), "train")
+    ]
+    assert {row["split"] for row in rows if row["kind"] == "eval"} == {"valid_unseen"}
+    head, *lines = (unkilled / "runs.csv").read_text(encoding="utf-8").splitlines()
+    assert head.startswith("task,arm,seed,state,reason,steps,turns,success")
+    assert len(lines) == 3
+    assert (unkilled / "compare.svg").read_text(encoding="utf-8").startswith("<svg")
+    page = (unkilled / "compare.html").read_bytes()
+    (unkilled / "compare.html").unlink()
+    assert main(["report", str(unkilled)]) == 0
+    assert capsys.readouterr().out == f"{unkilled}/compare.html\n"
+    assert (unkilled / "compare.html").read_bytes() == page
+
+
+def test_killed_with_its_runs_it_goes_on_where_it_was(nursery: Nursery, unkilled: Path) -> None:
+    command = ("compare", "arena.toml", "--out", "killed", "--jobs", "2")
+    out = nursery.folder / "killed"
+    child = nursery.start(*command)
+    wait_for(child, out, "runs/*/HAE/*/checkpoints/step-*")
+    assert child.kill() == -signal.SIGKILL
+    assert not (out / "compare.html").exists()
+    child = nursery.start(*command)
+    assert child.wait() == 1, child.said()
+    for arm in ("flat", "HAE", "broken"):
+        assert metrics(run_of(out, arm)) == metrics(run_of(unkilled, arm))
+    assert outcomes(out) == outcomes(unkilled)
+
+
+def test_asked_to_stop_every_run_saves(nursery: Nursery, unkilled: Path) -> None:
+    command = ("compare", "arena.toml", "--out", "stopped", "--jobs", "1", "sft.steps=30")
+    out = nursery.folder / "stopped"
+    child = nursery.start(*command)
+    wait_for(child, out, "starts/*/metrics.jsonl")
+    child.send(signal.SIGINT)
+    assert child.wait() == 130
+    assert (
+        child.said().splitlines()[-1] == "stopped; what was done lies in stopped; the same command goes on from there"
+    )
+    (start,) = (out / "starts").iterdir()
+    last = max(path.name for path in (start / "checkpoints").iterdir())
+    assert int(last.removeprefix("sft-")) == metrics(start)[-1]["step"] < 30
+
+
+class TestAgain:
+    @pytest.fixture
+    def plan(self, unkilled: Path) -> Plan:
+        return load_plan(unkilled.parent / "arena.toml", (), unkilled)
+
+    def test_nothing_that_is_done_is_done_again(
+        self, plan: Plan, unkilled: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        launched: list[str] = []
+
+        def launch(self: Comparison, job: Any) -> None:
+            launched.append(job.name)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Comparison, "_launch", launch)
+        with pytest.raises(KeyboardInterrupt):
+            Comparison(plan, unkilled, 2, Silent()).execute()
+        assert launched == ["k = 1 · broken · seed 5"]
+
+    def test_other_settings_are_refused(self, plan: Plan, unkilled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        file = unkilled.parent / "arena.toml"
+        assert main(["compare", str(file), "train.episodes=2", "--out", str(unkilled)]) == 1
+        assert "holds a run with other settings (train.episodes)" in capsys.readouterr().err
+
+    def test_two_at_once_are_refused(self, plan: Plan, unkilled: Path) -> None:
+        comparison = Comparison(plan, unkilled, 1, Silent())
+        with comparison._locked(), pytest.raises(ConfigError, match="another program is at work on this comparison"):
+            Comparison(plan, unkilled, 1, Silent()).execute()
+
+
+def test_the_shipped_quick_one_is_read_as_written() -> None:
+    data = tomllib.loads((ROOT / "configs" / "arena_quick.toml").read_text(encoding="utf-8"))
+    assert {arm["name"] for arm in data["arena"]["arm"]} >= {"flat GAE", "HAE, paper", "HAE, sound"}
