@@ -122,7 +122,7 @@ def comparison_table(measured: Sequence[Measured]) -> Group:
             table.add_column(head, justify="right")
         for one in rows:
             cells = (
-                share_cell(one.heldout), share_cell(one.area).value, turns_cell(one.turns, one.budget),
+                share_cell(one.heldout), share_cell(one.area).value, turns_cell(one.turns, one.budget).value,
                 ratio_cell(one.ratio), ratio_cell(one.variance_ratio).value, number_cell(one.switches).value,
                 f"{one.runs} ({one.failed} failed)" if one.failed else one.runs,
             )  # fmt: skip
