@@ -17,7 +17,9 @@ CHANGED = {
     "credit": {"estimator": "gae", "gamma": 1.0},
     "eval": {"splits": ["valid_unseen"]},
 }
-SHIPPED = [*sorted((ROOT / "configs").glob("*.toml")), *sorted((ROOT / "src" / "hiper").rglob("recipes/*.toml"))]
+ARENAS = sorted((ROOT / "configs").glob("arena*.toml"))
+SINGLE = sorted(set((ROOT / "configs").glob("*.toml")) - set(ARENAS))
+SHIPPED = [*SINGLE, *sorted((ROOT / "src" / "hiper").rglob("recipes/*.toml"))]
 
 
 @pytest.mark.parametrize("data", [{}, CHANGED], ids=["default", "changed"])
