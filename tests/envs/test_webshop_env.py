@@ -365,3 +365,16 @@ def test_it_is_the_twin_of_the_obvious_shop() -> None:
 
 def test_it_is_the_twin_of_the_obvious_shop_on_the_official_catalogue() -> None:
     assert play_beside_the_twin(webshop_data() / "official_1000", episodes=40, seed=1) > 200
+
+
+def test_it_says_what_it_admits() -> None:
+    env = hiper.make("webshop", products=60, split="all")
+    _, info = env.reset(seed=0, options={"goal": 0})
+    assert env.unwrapped.admits("search[mug]")
+    assert not env.unwrapped.admits("click[buy now]")
+    assert not env.unwrapped.admits("mug")
+    _, _, _, _, info = env.step(f"search[{env.unwrapped.goal.text}]")
+    product = info["admissible_commands"][-1]
+    assert env.unwrapped.admits(product)
+    assert env.unwrapped.admits(product.upper().replace("CLICK", "click"))
+    assert env.unwrapped.admits("search[another mug]"), "the search works on every page, though it is offered on one"

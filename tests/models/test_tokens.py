@@ -1,5 +1,6 @@
 """Tokenizers: bytes of ids for the common kinds, contexts with and without a chat template, saving and loading."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,28 @@ def test_names_are_never_merged_with_their_neighbours() -> None:
     (desk,) = tokenizer().encode(" desk")
     for text in ("go to desk 1", "the desk 2,", "take mug 2 from desk 17"):
         assert desk in tokenizer().encode(text)
+
+
+@functools.cache
+def pieces() -> Tokenizer:
+    page = (
+        "Find a mug with color: dark heather, and size: 3x-large [SEP] {} [SEP] dark heather [SEP] 3x-large [SEP] $9.50"
+    )
+    return train_tokenizer([page.format(f"B0{n:02}XY{n}") for n in range(40)], size=400, cut="pieces")
+
+
+@pytest.mark.parametrize("value", ["dark heather", "3x-large", "B007XY7", "B099ZZ9"])
+def test_a_piece_is_the_same_tokens_wherever_it_stands(value: str) -> None:
+    alone = pieces().encode(value)
+    for text in (f"color: {value}, and size: 1", f"[SEP] {value} [SEP] x", f"click[{value}]", f"$9.50 [SEP] {value}"):
+        ids = pieces().encode(text)
+        assert any(ids[i : i + len(alone)] == alone for i in range(len(ids)))
+
+
+@given(st.text())
+def test_pieces_are_the_bytes_of_any_text(text: str) -> None:
+    if "<|end|>" not in text:
+        assert text_of(pieces(), pieces().encode(text)) == text
 
 
 @given(st.text())

@@ -130,6 +130,19 @@ def test_a_template_admits_what_fills_it() -> None:
     assert trajectory.game == "17"
 
 
+class Choosy(Corridor):
+    """Says itself what can be done: any move, in capitals or not."""
+
+    def admits(self, action: str) -> bool:
+        return action.lower() in ("forward", "back")
+
+
+def test_an_environment_that_judges_actions_itself_is_asked() -> None:
+    say = say_in_turn(*(PLAN.format(Decision.SWITCH, "s", text) for text in ("FORWARD", "wait")))
+    trajectory = play_one(say, env=Choosy(), turns=2)
+    assert [turn.invalid for turn in trajectory.turns] == [None, Invalid.NOT_ADMISSIBLE]
+
+
 @pytest.mark.parametrize(
     ("info", "ending", "score"),
     [

@@ -62,6 +62,11 @@ def test_the_table_of_two_episodes() -> None:
     assert not table.shaping_BT.any()
 
 
+def test_paid_for_success_alone_half_a_success_is_none() -> None:
+    table = table_of(EPISODES, CreditConfig(reward="success", reward_scale=10.0))
+    np.testing.assert_array_equal(table.rewards_BT, [[0, 0, 10], [0, 0, 0]])
+
+
 def test_shaping_is_added_and_kept_apart() -> None:
     table = table_of(EPISODES, CreditConfig(reward_scale=10.0, invalid_penalty=0.5))
     np.testing.assert_array_equal(table.shaping_BT, [[0, -0.5, 0], [0, -0.5, 0]])  # not scaled

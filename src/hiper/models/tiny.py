@@ -1,9 +1,10 @@
 """Tiny language models built on the spot: an ordinary Qwen2 configuration and a byte-level BPE tokenizer.
 
-The tokenizer is trained on the environment's own text. Two things keep it kind to small models: a *name* (a word that
-is somewhere followed by a number, such as `countertop 2`) is never merged with its neighbours, so that it is the same
-token wherever it stands and can be copied; and the rest may be merged across spaces, so that template phrases
-(`You arrive at`) cost one token.
+The tokenizer is trained on the environment's own text. Two things keep it kind to small models: what has to be copied
+is never merged with its neighbours, so that it is the same tokens wherever it stands; and the rest may be merged across
+spaces, so that template phrases (`You arrive at`) cost one token. What has to be copied is, with the cut "phrases", a
+*name* (a word that is somewhere followed by a number, such as `countertop 2`) and, with "pieces", whatever stands
+between marks of punctuation (`color: dark heather, and` or `click[dark heather]`) and every word with a digit in it.
 """
 
 import re
@@ -17,6 +18,9 @@ from transformers import PreTrainedTokenizerFast
 from hiper.models.tokens import OWN_MARK, ModelError, Tokenizer
 
 END = "<|end|>"
+CUTS = ("phrases", "pieces")
+_MARKS = r" ?\[[A-Z]+\] ?|, and |[,;:.!?] |[\[\]()|\"]|\n"
+_WITH_DIGIT = r"\w*\d\w*"
 PRESETS: dict[str, dict[str, int]] = {
     "tiny-0.4m": {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 4, "heads": 4, "kv": 2},
     "tiny-1m": {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "heads": 4, "kv": 2},
@@ -47,13 +51,12 @@ def preset(name: str, *, vocabulary: int, context: int, end_id: int) -> dict[str
     }
 
 
-def train_tokenizer(texts: Sequence[str], *, size: int = 1024, tags: Iterable[str] = ()) -> Tokenizer:
+def train_tokenizer(
+    texts: Sequence[str], *, size: int = 1024, tags: Iterable[str] = (), cut: str = "phrases"
+) -> Tokenizer:
     """Byte-level BPE of at most `size` entries. `tags` become single tokens, e.g. "<switch>KEEP</switch>"."""
-    names = sorted(_names(texts), key=lambda name: (-len(name), name))
     raw = RawTokenizer(models.BPE())
-    splits = [Regex(r" ?\d+")]
-    if names:
-        splits.insert(0, Regex(r" ?\b(?:" + "|".join(map(re.escape, names)) + r")\b"))
+    splits = _at_names(texts) if cut == "phrases" else [Regex(_MARKS), Regex(_WITH_DIGIT)]
     raw.pre_tokenizer = pre_tokenizers.Sequence(
         [*(pre_tokenizers.Split(pattern, "isolated") for pattern in splits), _byte_level()]
     )
@@ -73,6 +76,12 @@ def train_tokenizer(texts: Sequence[str], *, size: int = 1024, tags: Iterable[st
 
 def _byte_level() -> pre_tokenizers.ByteLevel:
     return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+
+
+def _at_names(texts: Sequence[str]) -> list[Regex]:
+    names = sorted(_names(texts), key=lambda name: (-len(name), name))
+    any_name = Regex(r" ?\b(?:" + "|".join(map(re.escape, names)) + r")\b")
+    return [any_name, Regex(r" ?\d+")] if names else [Regex(r" ?\d+")]
 
 
 def _names(texts: Sequence[str]) -> list[str]:

@@ -233,7 +233,7 @@ class _Table:
         if sample.overflow and not sample.reply_ids and not sample.text:
             self._end(sample.slot, _token_limit(episode))
             return
-        reply = self._read(episode, sample)
+        reply = self._read(sample.slot, episode, sample)
         outcome = self._outcome(sample.slot, episode, reply)
         if isinstance(outcome, Exception):
             self._replay(sample.slot, episode, outcome)
@@ -245,11 +245,10 @@ class _Table:
         else:
             self._end(sample.slot, ending)
 
-    def _read(self, episode: _Episode, sample: Sample) -> Reply:
+    def _read(self, slot: int, episode: _Episode, sample: Sample) -> Reply:
         """The parsed reply, with the environment's say on whether its action is possible now."""
         reply = self.interface.parse(sample.text, subgoal=episode.subgoal, cut=sample.cut or sample.overflow)
-        admissible = _admissible(episode.info)
-        if reply.invalid is None and admissible is not None and not admits(admissible, reply.action):
+        if reply.invalid is None and not _is_possible(self.envs[slot], episode.info, reply.action):
             return replace(reply, invalid=Invalid.NOT_ADMISSIBLE)
         return reply
 
@@ -397,6 +396,15 @@ def _admissible(info: Mapping[str, object]) -> tuple[str, ...] | None:
     if "admissible_commands" not in info:
         return None
     return tuple(cast("Sequence[str]", info["admissible_commands"]))
+
+
+def _is_possible(env: Env, info: Mapping[str, object], action: str) -> bool:
+    """Whether an action is possible now: the environment's own word (`admits`), else by the list of its commands."""
+    own = getattr(env.unwrapped, "admits", None)
+    if own is not None:
+        return bool(own(action))
+    admissible = _admissible(info)
+    return admissible is None or admits(admissible, action)
 
 
 def _game(task: Task, info: Mapping[str, object]) -> str:

@@ -54,6 +54,9 @@ class ModelConfig(Section):
     """Shape of the model that is built when `path` is empty."""
     vocabulary: Positive = 1024
     """Largest vocabulary of the tokenizer trained for a preset."""
+    tokenizer: Literal["phrases", "pieces"] = "phrases"
+    """What a preset's tokenizer keeps whole, to be copied. phrases: words that carry numbers (`desk 1`). pieces: all
+    that stands between marks of punctuation, for texts with values to copy (`color: dark heather`)."""
     context: Positive = 2048
     """Context window of a preset, tokens."""
     device: str = "cpu"
@@ -144,8 +147,11 @@ class CreditConfig(Section):
     """grpo and gigpo: divide by the spread of the group; false is Dr. GRPO."""
     normalise: Literal["joint", "per_level", "none"] = "joint"
     """Scale of the advantages; joint: one constant for all three levels."""
+    reward: Literal["environment", "success"] = "environment"
+    """What training is paid: the environment's reward, or 1 at the end of an episode that succeeded and nothing else
+    (the paper). They differ where the environment pays for half a success, as WebShop does."""
     reward_scale: NonNegative = 1.0
-    """Environment reward times this is what training sees (the paper: 10)."""
+    """That reward times this is what training sees (the paper: 10)."""
     invalid_penalty: NonNegative = 0.0
     """Reward shaping: taken off for every invalid reply. Logged apart, never part of evaluation."""
 

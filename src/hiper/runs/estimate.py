@@ -48,7 +48,7 @@ Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Episodes as arrays. Rewards in training units: environment reward times the scale, plus shaping.
+    """Episodes as arrays. Rewards in training units: what an episode is paid times the scale, plus shaping.
 
     Of `group_B` (which game), `state_BT` (which situation) and `subgoal_BT` (the one in force) only equality means
     anything; -1 is like no other.
@@ -71,7 +71,7 @@ def table_of(trajectories: Sequence[Trajectory], config: CreditConfig) -> Table:
     shape = (len(trajectories), int(lengths.max()))
     rewards, switches = np.zeros(shape), np.zeros(shape, dtype=bool)
     for b, one in enumerate(trajectories):
-        rewards[b, : len(one.turns)] = [turn.reward * config.reward_scale for turn in one.turns]
+        rewards[b, : len(one.turns)] = [config.reward_scale * reward for reward in _rewards(one, config)]
         switches[b, : len(one.turns)] = [turn.opens_segment for turn in one.turns]
     shaping = shaped_rewards(trajectories, shape, config)
     return Table(
@@ -85,6 +85,13 @@ def table_of(trajectories: Sequence[Trajectory], config: CreditConfig) -> Table:
         state_BT=_numbered([[turn.state or None for turn in one.turns] for one in trajectories], shape[1]),
         subgoal_BT=_numbered([[turn.subgoal for turn in one.turns] for one in trajectories], shape[1]),
     )
+
+
+def _rewards(one: Trajectory, config: CreditConfig) -> list[float]:
+    """What each turn is paid, before scaling."""
+    if config.reward == "environment":
+        return [turn.reward for turn in one.turns]
+    return [*(0.0 for _ in one.turns[1:]), float(one.succeeded)]
 
 
 def _numbered(names: Sequence[Sequence[object]], width: int) -> Ints:

@@ -90,4 +90,4 @@ def build_tokenizer(config: Config, world: World) -> Tokenizer:
             texts += [turn.context, turn.reply]
             tags |= {match.group() for match in TAG.finditer(turn.reply)}
         texts.append(episode.final_context)
-    return train_tokenizer(texts, size=config.model.vocabulary, tags=sorted(tags))
+    return train_tokenizer(texts, size=config.model.vocabulary, tags=sorted(tags), cut=config.model.tokenizer)

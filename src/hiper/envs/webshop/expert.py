@@ -8,9 +8,9 @@ Its subgoals have five forms, each served by a few actions:
 
     search for men's pants
     look further           on the next page of results
-    check b09fz1k3c8       open it; read its features and description where its title leaves something open
+    check B09FZ1K3C8       open it; read its features and description where its title leaves something open
     choose options
-    buy b09fz1k3c8         go back to it first, where another was looked at last
+    buy B09FZ1K3C8         go back to it first, where another was looked at last
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Expert:
             return self._search_for(self._wish.what)
         opened = [one for one in notes.products.values() if one.options is not None]
         if notes.page in ("item", "text") and self._is_worth_reading(notes.here):
-            return _Move(f"check {notes.asin}", self._reading(notes.here))
+            return _Move(f"check {notes.here.asin}", self._reading(notes.here))
         good = [one for one in opened if self._found(one) >= _ENOUGH and not self._lacks_option(one)]
         best = max(good or opened, key=self._merit, default=None)
         if not good and self._followed < _PATIENCE:
@@ -144,7 +144,7 @@ class Expert:
     def _buy(self, product: Product) -> _Move:
         """Toward owning it with the options asked for."""
         notes = self._notes
-        if notes.asin != product.asin or notes.page != "item":
+        if notes.asin != product.key or notes.page != "item":
             return _Move(f"buy {product.asin}", self._to(product))
         for name, value in self._selection(product).items():
             if notes.chosen.get(name) != value:
@@ -223,9 +223,9 @@ class Expert:
     def _to(self, product: Product) -> str:
         """The next action toward its page."""
         notes = self._notes
-        if notes.asin == product.asin and notes.page == "text":
+        if notes.asin == product.key and notes.page == "text":
             return "click[< prev]"
-        if notes.page == "results" and product.asin in notes.clicks:
+        if notes.page == "results" and product.key in notes.clicks:
             return f"click[{product.asin}]"
         return self._to_results(product.query, product.page)
 

@@ -20,7 +20,8 @@ _BUTTONS: Final = frozenset(
 
 @dataclass(kw_only=True)
 class Product:
-    """What is known of a product. `options` is None until its page was seen; `read` has its other pages by name.
+    """What is known of a product. `asin` is written as the page shows it; `options` is None until its own page was
+    seen; `read` has its other pages by name.
 
     It was found with `query` on page `page` of the results, at `rank` from 0. `prices`: one, or lowest and highest.
     """
@@ -33,6 +34,11 @@ class Product:
     rank: int
     options: dict[str, list[str]] | None = None
     read: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Its ASIN as commands offer it, and the notebook files it."""
+        return self.asin.lower()
 
     @property
     def texts(self) -> list[str]:
@@ -108,10 +114,10 @@ class Notebook:
             self.exhausted.add(self.query)
         for rank, (start, stop) in enumerate(zip(starts, [*starts, len(pieces)][1:], strict=True)):
             *title, price = pieces[start + 1 : stop]
-            asin = pieces[start].lower()
-            if asin not in self.products:
-                self.products[asin] = Product(
-                    asin=asin,
+            key = pieces[start].lower()
+            if key not in self.products:
+                self.products[key] = Product(
+                    asin=pieces[start],
                     title=" ".join(title),
                     prices=tuple(float(number) for number in _NUMBER.findall(price)),
                     query=self.query,
