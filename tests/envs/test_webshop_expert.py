@@ -183,6 +183,16 @@ def test_a_purchase_move_by_move() -> None:
     assert advice(player) == ("SWITCH", "buy B0AAAAAAA1", "click[buy now]")
 
 
+def test_a_quick_one_buys_what_has_the_options() -> None:
+    player = Expert(search="quick")
+    player.reset(*START)
+    player.observe(player.advise().action, *RESULTS)
+    player.observe("click[b0aaaaaaa1]", *ITEM)
+    assert advice(player) == ("SWITCH", "choose options", "click[black]")
+    player.observe("click[black]", *ITEM)
+    assert advice(player) == ("SWITCH", "buy B0AAAAAAA1", "click[buy now]")
+
+
 def test_it_reads_no_further_where_an_option_is_missing() -> None:
     player = Expert()
     player.reset(START[0].replace("color: black", "color: green"), START[1])
@@ -202,7 +212,7 @@ def test_it_searches_again_where_nothing_is_found() -> None:
 
 
 def test_an_unknown_search_is_refused() -> None:
-    with pytest.raises(ValueError, match="'best' or 'varied', not 'wild'"):
+    with pytest.raises(ValueError, match="best, varied, quick; not 'wild'"):
         Expert(search="wild")  # type: ignore[arg-type]
 
 

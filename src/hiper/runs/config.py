@@ -113,8 +113,8 @@ class ImitationConfig(Section):
     """Expert episodes a step, always new ones."""
     split: str = "train"
     """Games that the expert shows."""
-    search: Literal["best", "varied"] = "varied"
-    """The expert's search order."""
+    search: str = "varied"
+    """How the environment's expert searches: best, varied or, in WebShop, quick."""
     observation_weight: NonNegative = 0.0
     """Loss weight of observation tokens; reply tokens weigh 1."""
     mistake_rate: Share = 0.0

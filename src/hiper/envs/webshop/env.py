@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import gymnasium
 import numpy as np
@@ -36,7 +36,7 @@ from hiper.envs.webshop.reward import Goal, Nouns, score
 from hiper.envs.webshop.session import Page, State, click, clickables, parse_action, search
 
 if TYPE_CHECKING:
-    from hiper.envs.webshop.expert import Expert
+    from hiper.envs.webshop.expert import Expert, Search
 
 Info = dict[str, Any]  # Gymnasium's own type of `info`
 RULES_VERSION: Final = "webshop-1"
@@ -75,7 +75,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
         catalogue_seed: int = 0,
         max_steps: int = 50,
         expert: bool = False,
-        expert_search: Literal["best", "varied"] = "best",
+        expert_search: Search = "best",
         render_mode: str | None = None,
     ) -> None:
         """data: folder of the official files; None for a catalogue of `products` made from `catalogue_seed`.
@@ -246,7 +246,7 @@ def _noun_finder(nouns: Nouns | str) -> Nouns:
     return rule_nouns if nouns == "rule" else spacy_nouns()
 
 
-def _make_expert(search: Literal["best", "varied"]) -> Expert:
+def _make_expert(search: Search) -> Expert:
     """The scripted expert. Loaded only when asked for."""
     from hiper.envs.webshop.expert import Expert
 
