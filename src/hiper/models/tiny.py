@@ -22,6 +22,7 @@ CUTS = ("phrases", "pieces")
 _MARKS = r" ?\[[A-Z]+\] ?|, and |[,;:.!?] |[\[\]()|\"]|\n"
 _WITH_DIGIT = r"\w*\d\w*"
 PRESETS: dict[str, dict[str, int]] = {
+    "tiny-0.1m": {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2, "heads": 2, "kv": 1},
     "tiny-0.4m": {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 4, "heads": 4, "kv": 2},
     "tiny-1m": {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "heads": 4, "kv": 2},
     "tiny-2m": {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "heads": 6, "kv": 2},

@@ -4,7 +4,7 @@ Replies are recorded as the sampled ids; text is derived from their bytes, never
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -13,6 +13,9 @@ from hiper.records import RecordError
 
 ANY_REPLY = "\x00reply\x00"  # stands for a reply while a chat template is asked what comes after it
 OWN_MARK = "hiper_tokenizer"  # in tokenizer_config.json of tokenizers that hiper trained
+
+
+_KEPT = 2048  # texts whose ids are remembered: what an environment answers is often the same
 
 
 class ModelError(RecordError):
@@ -26,6 +29,7 @@ class Tokenizer:
         self.fast = fast
         self.eos_id: int | None = fast.eos_token_id
         self.has_chat = bool(getattr(fast, "chat_template", None))
+        self._ids = lru_cache(maxsize=_KEPT)(self._encode)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Tokenizer":
@@ -49,6 +53,9 @@ class Tokenizer:
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Ids of a piece of text as it stands: no special tokens added."""
+        return self._ids(text)
+
+    def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.fast.encode(text, add_special_tokens=False))
 
     def encode_context(self, text: str, *, fresh: bool) -> tuple[int, ...]:

@@ -25,6 +25,15 @@ from hiper.runs.folder import LATER_SECTIONS
 Settings = dict[str, Any]
 
 
+class StartConfig(Section):
+    """An imitation that every task and seed begins from, one for each kind of agent."""
+
+    seed: int = 0
+    """Of the imitation."""
+    env: Annotated[Settings, Field(default_factory=dict)]
+    """Settings laid over the base's environment, e.g. games of mixed length."""
+
+
 class ArenaConfig(Section):
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     """One run of every arm and task for each."""
@@ -32,8 +41,12 @@ class ArenaConfig(Section):
     """Budget of each run: turns of the environment in training. A task may have `turns` of its own."""
     baseline: str
     """Name of the arm that the others are compared with."""
+    keep_weights: bool = True
+    """False: a run that is done leaves its numbers only, a few dozen KB."""
     threshold: Share | Literal["baseline"] = "baseline"
     """Success whose price in turns is compared; "baseline": what the baseline has reached at the end of the budget."""
+    start: StartConfig | None = None
+    """One imitation for all tasks and seeds; unset: each task and seed has its own."""
     task: Annotated[tuple[Settings, ...], Field(min_length=1)] = ({"name": "task"},)
     """Names, budgets, and settings laid over the base."""
     arm: Annotated[tuple[Settings, ...], Field(min_length=1)]
@@ -104,7 +117,7 @@ def make_plan(arena: ArenaConfig, base: Settings, out: Path) -> Plan:
         for task in arena.task:
             for arm in arena.arm:
                 config = _config(arena, base, task, arm, seed)
-                start = _start(config, task["name"], seed, out)
+                start = _start(arena, base, config, task["name"], seed, out)
                 if config.sft.steps:
                     starts.setdefault(start.out, start)
                 job = Job(
@@ -143,8 +156,13 @@ def _config(arena: ArenaConfig, base: Settings, task: Settings, arm: Settings, s
         raise ConfigError(f"task {task['name']!r}, arm {arm['name']!r}: {error}") from error
 
 
-def _start(config: Config, task: str, seed: int, out: Path) -> Job:
+def _start(arena: ArenaConfig, base: Settings, config: Config, task: str, seed: int, out: Path) -> Job:
     """The imitation that a run begins from. Two runs share it if they differ in nothing but what comes after it."""
+    if arena.start is not None:
+        merged = config.model_dump()
+        merged["env"] = deepcopy(base.get("env", {}))
+        _lay_over(merged, {"seed": arena.start.seed, "env": arena.start.env})
+        config, task, seed = make_config(merged), "all", arena.start.seed
     shared = {key: value for key, value in config.model_dump().items() if key not in LATER_SECTIONS}
     digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
     name = f"{task} · imitation, {config.agent.interface} · seed {seed}"

@@ -35,14 +35,15 @@ from hiper.records import (
 from hiper.report import ARENA_FILE
 from hiper.runs.arena import Job, Plan, jobs_of
 from hiper.runs.checkpoint import checkpoints, load_progress
-from hiper.runs.config import ConfigError
-from hiper.runs.folder import Row, RunFolder
+from hiper.runs.config import ConfigError, load_config
+from hiper.runs.folder import BOARD_FOLDER, Row, RunFolder
 from hiper.runs.run import Stopped, start
 from hiper.runs.train import is_over
 from hiper.runs.world import World
 
 PATIENCE = 0.5  # seconds between two looks at the processes
 LOG_FOLDER = "logs"
+DONE_FILE = "done.json"  # of a run whose weights were given away
 
 
 class Onlooker(Protocol):
@@ -96,7 +97,9 @@ class _Worker:
 
 
 def is_done(job: Job) -> bool:
-    """Whether a run folder holds all that the job is to do."""
+    """Whether a run folder holds all that the job is to do, or says that it did."""
+    if (job.out / DONE_FILE).exists():
+        return True
     stage = "sft" if job.only_imitation else "train"
     found = checkpoints(job.out / CHECKPOINT_FOLDER, stage)
     if not found:
@@ -126,9 +129,7 @@ class Comparison:
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / LOG_FOLDER).mkdir(exist_ok=True)
         with self._locked(), self._interruptible():
-            for job in self.jobs:
-                if is_done(job):
-                    self._settle(job, "done", "")
+            self._settle_what_is_done()
             self._write()
             waiting = [job for job in self.jobs if job.out not in self.outcome]
             try:
@@ -141,6 +142,14 @@ class Comparison:
         if self._asked:
             raise Stopped(f"stopped; what was done lies in {self.out}")
         return {job.name: self.outcome[job.out][1] for job in self.jobs if self.outcome[job.out][0] == "failed"}
+
+    def _settle_what_is_done(self) -> None:
+        """An imitation is done, too, when no run needs it any more."""
+        done = {job.out for job in self.jobs if is_done(job)}
+        needed = {job.start for job in self.jobs if job.out not in done}
+        for job in self.jobs:
+            if job.out in done or (job.only_imitation and job.out not in needed):
+                self._settle(job, "done", "")
 
     def _check(self) -> None:
         """All that can be known before anything starts: the games are there, and the folders are of these settings."""
@@ -179,7 +188,8 @@ class Comparison:
         context.set_forkserver_preload(["hiper.runs.compare"])
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_carry_out, args=(job, self._log(job), theirs), daemon=True)
+        keep = job.only_imitation or self.plan.arena.keep_weights
+        process = context.Process(target=_carry_out, args=(job, self._log(job), theirs, keep), daemon=True)
         process.start()
         theirs.close()
         return _Worker(job=job, process=process, pipe=ours)
@@ -308,7 +318,7 @@ class _Teller:
             self._pipe.send(("said", text))
 
 
-def _carry_out(job: Job, log: Path, pipe: Connection) -> None:
+def _carry_out(job: Job, log: Path, pipe: Connection, keep_weights: bool) -> None:
     """What the process of a run does. Its last words are how it ended."""
     os.setpgrp()  # a Ctrl-C is for the comparison, which passes it on
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -317,15 +327,26 @@ def _carry_out(job: Job, log: Path, pipe: Connection) -> None:
         os.dup2(out.fileno(), sys.stderr.fileno())
     try:
         if job.start is not None and not job.out.exists():
-            _copy_start(job.start, job.out)
+            _copy_start(job.start, job)
         watcher = _Teller(pipe, "sft" if job.only_imitation else "train")
         start(job.config, job.out, watcher, only_imitation=job.only_imitation)
+        if not keep_weights:
+            _give_away(job.out)
     except (Stopped, KeyboardInterrupt):
         pipe.send(("stopped", ""))
     except (ValueError, RuntimeError, LookupError, ImportError, OSError) as error:
         pipe.send(("failed", " ".join(f"{type(error).__name__}: {error}".split())))
     else:
         pipe.send(("done", ""))
+
+
+def _give_away(run: Path) -> None:
+    """Remove the weights of a run that is over, and what was drawn from its numbers; say first that it is."""
+    (run / DONE_FILE).write_text(
+        json.dumps(asdict(load_progress(checkpoints(run / CHECKPOINT_FOLDER, "train")[-1]))) + "\n", encoding="utf-8"
+    )
+    for name in (CHECKPOINT_FOLDER, TRAJECTORY_FOLDER, BOARD_FOLDER):
+        shutil.rmtree(run / name, ignore_errors=True)
 
 
 def _die_with_parent() -> None:
@@ -336,12 +357,17 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def _copy_start(imitation: Path, out: Path) -> None:
-    """The imitation as the beginning of a run. It appears under its name only when it is complete."""
+def _copy_start(imitation: Path, job: Job) -> None:
+    """The imitation as the beginning of a run. It appears under its name only when it is complete.
+
+    The imitation's evaluation goes along only where it was of the run's own games.
+    """
+    out = job.out
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for name in (CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, EVALS_FILE):
+    is_own = load_config(imitation / CONFIG_FILE).env == job.config.env
+    for name in (ENVIRONMENT_FILE, METRICS_FILE, *([EVALS_FILE] if is_own else [])):
         if (imitation / name).exists():
             shutil.copy2(imitation / name, partial)
     last = checkpoints(imitation / CHECKPOINT_FOLDER, "sft")[-1]

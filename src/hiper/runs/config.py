@@ -204,7 +204,9 @@ class EvalConfig(Section):
     every: Count = 0
     """Evaluate every so many training steps; 0: only before and after."""
     episodes: Count = 0
-    """At most so many games of a split while training (the last evaluation plays all); 0: all."""
+    """At most so many games of a split while training; 0: all."""
+    final_episodes: Count = 0
+    """At most so many games of a split in the last evaluation; 0: all."""
     temperature: NonNegative = 0.0
     """0: greedy."""
 

@@ -34,6 +34,7 @@ from hiper.runs.config import Config, ConfigError, load_config, to_toml
 
 PACKAGES = ("hiper", "torch", "transformers", "tokenizers", "numpy", "gymnasium")
 Row = dict[str, object]
+BOARD_FOLDER = "tensorboard"
 
 
 LATER_SECTIONS = ("train", "credit", "eval", "guards")
@@ -100,7 +101,7 @@ class RunFolder:
         """One row of metrics, to the file and to TensorBoard."""
         append_jsonl(self.path / METRICS_FILE, {"stage": stage, **row})
         if self._board is None:
-            self._board = SummaryWriter(str(self.path / "tensorboard"))
+            self._board = SummaryWriter(str(self.path / BOARD_FOLDER))
         for name, value in row.items():
             if isinstance(value, int | float):
                 self._board.add_scalar(f"{stage}/{name}", value, int(str(row["step"])))

@@ -205,7 +205,9 @@ class Run:
         for split in [split for split in e.splits if split not in known]:
             begin = time.perf_counter()
             sampler = build_sampler(self.config, policy, temperature=e.temperature)
-            row, episodes = evaluate(self.config, self.world, sampler, split, limit=0 if final else e.episodes)
+            row, episodes = evaluate(
+                self.config, self.world, sampler, split, limit=e.final_episodes if final else e.episodes
+            )
             head: Row = {"stage": stage, "step": step, "greedy": e.temperature == 0, "final": final}
             row = {**head, **row, "time_s": time.perf_counter() - begin}
             self.folder.log_evaluation(row)

@@ -87,14 +87,15 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         size: Size = "full",
         chain: int = 1,
         room: str = "",
+        shortest: int = 0,
         render_mode: str | None = None,
     ) -> None:
         """data: path of the official tree or pack, or a source of games; None for generated games.
 
         engine: `native`, or `textworld` for the official engine (`pip install 'hiper[alfworld]'`), which is
         slow. renumber: at every reset give the things of a kind other numbers, by the seed. expert: put the
-        expert's advice into info; expert_search: see `expert.Expert`. size, chain, room: of generated games,
-        see `generate.GeneratedGames`. render_mode: None or `ansi`.
+        expert's advice into info; expert_search: see `expert.Expert`. size, chain, room, shortest: of generated
+        games, see `generate.GeneratedGames`. render_mode: None or `ansi`.
         Raises ValueError for a bad setting, DataError or UnknownName for data that is not there.
         """
         if max_steps < 1:
@@ -110,7 +111,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         self.action_space = Text(min_length=0, max_length=MAX_COMMAND, charset=printable)
         self.render_mode = render_mode
         self.max_steps = max_steps
-        self.games = _source(data, split, size, chain, room)
+        self.games = _source(data, split, size=size, chain=chain, room=room, shortest=shortest)
         self._engine: EngineName = engine
         self._renumber = renumber
         self._expert = _make_expert(expert_search) if expert else None
@@ -193,19 +194,21 @@ class AlfworldEnv(gymnasium.Env[str, str]):
 
 
 # Generated games in use: environments that run beside each other share them, and what is known about each.
-_generated: WeakValueDictionary[tuple[str, Size, int, str], GeneratedGames] = WeakValueDictionary()
+_generated: WeakValueDictionary[tuple[str, Size, int, str, int], GeneratedGames] = WeakValueDictionary()
 
 
-def _source(data: str | Path | GameSource | None, split: str, size: Size, chain: int, room: str) -> GameSource:
+def _source(
+    data: str | Path | GameSource | None, split: str, *, size: Size, chain: int, room: str, shortest: int
+) -> GameSource:
     """The games to play."""
     if data is None:
-        key = (split, size, chain, room)
+        key = (split, size, chain, room, shortest)
         games = _generated.get(key)
         if games is None:
-            games = _generated[key] = GeneratedGames(split, size=size, chain=chain, room=room)
+            games = _generated[key] = GeneratedGames(split, size=size, chain=chain, room=room, shortest=shortest)
         return games
-    if (size, chain, room) != ("full", 1, ""):
-        raise ValueError("size, chain and room are settings of generated games: they go with data=None only")
+    if (size, chain, room, shortest) != ("full", 1, "", 0):
+        raise ValueError("size, chain, room and shortest are settings of generated games: they go with data=None only")
     return open_games(data, split) if isinstance(data, str | Path) else data
 
 

@@ -57,10 +57,12 @@ class GeneratedGames:
         chain: int = 1,
         n: int | None = None,
         room: str = "",
+        shortest: int = 0,
     ) -> None:
         """size: `full`, about 23 receptacles and 32 items, or `small`, 6 to 9 and about 10.
 
-        chain: number of tasks to do one after another in each game (see `ladder`). n: number of games; the
+        chain: number of tasks to do one after another in each game (see `ladder`). shortest: of games of mixed length,
+        as many of each from `shortest` to `chain` tasks; 0: all have `chain`. n: number of games; the
         first ones are the same whatever it is. room: only homes of this kind, e.g. `kitchen`; "" for all.
         Raises UnknownName (split, room) or ValueError (anything else).
         """
@@ -70,6 +72,8 @@ class GeneratedGames:
             raise ValueError(f"size must be 'small' or 'full', not {size!r}")
         if not 1 <= chain <= MAX_CHAIN:
             raise ValueError(f"chain must be 1 to {MAX_CHAIN}, not {chain}")
+        if not 0 <= shortest <= chain:
+            raise ValueError(f"shortest must be 0 (all games of one length) or 1 to chain = {chain}, not {shortest}")
         if n is not None and n < 1:
             raise ValueError(f"n must be at least 1, not {n}")
         rooms = sorted(placement().rooms)
@@ -80,6 +84,7 @@ class GeneratedGames:
         self._seed = seed
         self._size: Size = size
         self._chain = chain
+        self._shortest = shortest or chain
         self._n = _GAMES[split] if n is None else n
         self._games: OrderedDict[str, Game] = OrderedDict()
 
@@ -92,7 +97,8 @@ class GeneratedGames:
     def version(self) -> str:
         """Version of the generator, with its settings."""
         where = f"/{self._room}" if self._room else ""
-        return f"{VERSION}/{self._size}{where}/chain-{self._chain}/seed-{self._seed}"
+        least = f"{self._shortest}-" if self._shortest < self._chain else ""
+        return f"{VERSION}/{self._size}{where}/chain-{least}{self._chain}/seed-{self._seed}"
 
     @property
     def sha256(self) -> str:
@@ -142,9 +148,10 @@ class GeneratedGames:
         first, count = _HOMES[self._split]
         odds = {pair: odd for pair, odd in kinds().items() if self._room in ("", pair[0])}
         room, kind = dice.weighted(odds)
+        chain = self._shortest + index % (self._chain - self._shortest + 1)
         for _ in range(_ATTEMPTS):
             place = home(self._seed, self._size, room, first + dice.below(count))
-            stages = draw_stages(place, kind, self._chain, dice)
+            stages = draw_stages(place, kind, chain, dice)
             if stages:
                 return _Plan(place, stages)
         raise DataError(f"no game number {index} could be made; the file of statistics is damaged")
@@ -168,7 +175,7 @@ class GeneratedGames:
             path=name,
         )
         game = replace(game, split=self._split)
-        return game if self._chain == 1 else ladder(game, stages, task)
+        return game if len(stages) == 1 else ladder(game, stages, task)
 
 
 class _Names(Sequence[str]):
