@@ -107,7 +107,7 @@ class App:
 
     def error(self, status: HTTPStatus, message: str) -> Response:
         """The page that says what is wrong."""
-        return self._page("error.html.j2", status=status, code=int(status), message=message)
+        return self._page("error.html.j2", status=status, code=int(status), phrase=status.phrase, message=message)
 
     # The shop
 

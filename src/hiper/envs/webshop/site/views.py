@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from hiper.envs.webshop.env import QUERY
 from hiper.envs.webshop.goals import NO_BOUND
 from hiper.envs.webshop.pages import SEPARATOR
 from hiper.envs.webshop.product import Product
@@ -101,7 +100,6 @@ class View:
     over: bool
     nowhere: bool
     steps: int
-    can_search: bool
     query: str
     searched: bool
     back: Button
@@ -149,7 +147,6 @@ def view(shop: Shop, scene: Scene, *, next_action: str | None = None) -> View:
         over=scene.over,
         nowhere=not scene.moved,
         steps=len(scene.actions),
-        can_search=QUERY in scene.commands,
         query=parsed[1] if parsed is not None and searched else "",
         searched=searched,
         back=make("Back to search", BACK_TO_SEARCH),
