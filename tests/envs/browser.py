@@ -32,6 +32,7 @@ _FLAGS = [
     "--hide-scrollbars",
     *(f"--disable-{name}" for name in ("gpu", "quic", "dev-shm-usage", "extensions", "sync", "component-update")),
     "--disable-background-networking",
+    "--disable-features=BackForwardCache",  # going back asks the site again
 ]
 
 
