@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         """The answer to who should not be here; None where nothing is wrong."""
         app = self.server.app
         hosts = self.headers.get_all("Host", [])
-        if len(hosts) != 1 or hosts[0].rpartition(":")[0 if ":" in hosts[0] else 2].lower() not in _NAMES:
+        if len(hosts) != 1 or hosts[0].split(":")[0].lower() not in _NAMES:
             return app.error(HTTPStatus.FORBIDDEN, f"This site answers to {' and '.join(sorted(_NAMES))} only.")
         if self.command == "POST":
             origin = self.headers.get("Origin", f"http://{hosts[0]}")

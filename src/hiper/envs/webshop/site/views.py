@@ -109,6 +109,7 @@ class View:
     total: int
     results: tuple[Result, ...]
     product: Product | None
+    price: str
     choices: tuple[Choice, ...]
     tabs: tuple[Button, ...]
     buy: Button
@@ -156,6 +157,7 @@ def view(shop: Shop, scene: Scene, *, next_action: str | None = None) -> View:
         total=len(state.found),
         results=_results(shop, scene, make) if state.page is Page.RESULTS else (),
         product=product,
+        price=money_tag(product) if product else "",
         choices=_choices(product, state.options, make) if product else (),
         tabs=tabs,
         buy=make("Buy now", BUY),
