@@ -11,6 +11,7 @@ from urllib.request import urlopen
 import pytest
 
 from hiper.cli import main
+from hiper.runs.serve import Wanted, open_site
 from tests.envs.webshop_data import small_folder
 
 Refused = Callable[..., str]
@@ -93,8 +94,21 @@ def test_files_without_episodes_of_the_shop(serve: Refused, episodes: Path, tmp_
     assert f"{text}, line 1: not a trajectory record" in serve("--replay", str(text))
 
 
+def test_the_settings_of_the_run_are_taken(episodes: Path, tmp_path: Path) -> None:
+    """A file in a run's folder is replayed in the shop that the run played in, whatever the defaults are."""
+    run = tmp_path / "run"
+    (run / "trajectories").mkdir(parents=True)
+    file = episodes.rename(run / "trajectories" / "step-1.jsonl.zst")
+    (run / "config.toml").write_text(f"env.name = 'webshop'\nenv.data = '{small_folder()}'\n", encoding="utf-8")
+    with open_site(Wanted(port=0, split="all", replay=file)) as site:
+        assert site.app.name.startswith("4 recorded episodes; ")
+        assert "differs" not in site.app.answer("GET", "/replay", {}, {}).body.decode()
+    other = Wanted(port=0, split="all", replay=file, overrides=("env.options.goal_seed=9",))
+    with open_site(other) as site:
+        assert "differs" in site.app.answer("GET", "/replay", {}, {}).body.decode()
+
+
 def test_a_run_of_another_environment(serve: Refused, episodes: Path, tmp_path: Path) -> None:
-    """The settings of the run beside the file are taken, so that the very same shop is opened."""
     run = tmp_path / "run"
     (run / "trajectories").mkdir(parents=True)
     file = episodes.rename(run / "trajectories" / "step-1.jsonl.zst")

@@ -86,14 +86,15 @@ def pages() -> Iterator[Visitor]:
     stuck = recorded(1, [("search[<r>]", "find it", None)] * 60)
     odd = changed(played, 3, observation="Another page [SEP] <b>then</b>")
     lost = replace(played, game="B999999999/0")
-    episodes = [Episode(one, shop) for one in (played, stuck, odd, lost)]
+    never = replace(played, turns=(), ending=Ending.CRASHED, final_observation="", score=0.0)
+    episodes = [Episode(one, shop) for one in (played, stuck, odd, lost, never)]
     with served(App(Shop(make()), start="/replay", episodes=episodes, source="played.jsonl")) as site:
         yield Visitor(site)
 
 
 def test_the_list(pages: Visitor) -> None:
     page = pages.get("/")
-    assert "4 recorded episodes" in page.words
+    assert "5 recorded episodes" in page.words
     assert make().games.at(0).text in page.words
     assert "turn limit" in page.words
     assert "differs: turn 3: the agent saw another page than the one here" in page.words
@@ -144,8 +145,21 @@ def test_every_turn_can_be_reached(pages: Visitor) -> None:
         assert (f'href="/replay/1/{turn - 1}" accesskey="p"' in page.body) == (turn > 0)
         assert "differs" not in page.words
     assert pages.get("/replay/1/61").words.count("Episode 1 has no turn 61.") == 1
-    assert "There is no episode 4: played.jsonl has 4, numbered from 0." in pages.get("/replay/4/0").words
+    assert "There is no episode 5: played.jsonl has 5, numbered from 0." in pages.get("/replay/5/0").words
     assert pages.ask("POST", "/replay/1/3", "command=0").status == 405
+
+
+def test_an_episode_that_never_began(pages: Visitor) -> None:
+    page = pages.get("/replay/4/0")
+    assert "(never begun)" in page.words
+    assert "crashed after 0 turns" in page.words
+    assert "differs" not in page.words
+
+
+def test_the_goal_of_an_episode_can_be_played(pages: Visitor) -> None:
+    place = make().games.place(recorded(1).game)
+    assert f'<a href="/goal/{place}">Play it yourself</a>' in pages.get("/replay/1/0").body
+    assert "Play it yourself" not in pages.get("/replay/3/0").words
 
 
 def test_the_goals_can_be_played_as_ever(pages: Visitor) -> None:
@@ -201,13 +215,10 @@ def test_files_that_cannot_be_replayed(tmp_path: Path) -> None:
     with pytest.raises(SiteError, match="no episodes in this file"):
         load_episodes(file, shop)
     write_trajectories(file, [recorded(), changed(recorded(), 0, observation="You are in a room.")])
-    with pytest.raises(SiteError, match=r"played.jsonl: episode 1 is of another environment, or never begun"):
+    with pytest.raises(SiteError, match=r"played.jsonl: episode 1 is of another environment"):
         load_episodes(file, shop)
     write_trajectories(file, [replace(recorded(), game="valid_seen/pick_and_place/trial_1")])
     with pytest.raises(SiteError, match="its game is 'valid_seen/pick"):
-        load_episodes(file, shop)
-    write_trajectories(file, [replace(recorded(), turns=(), ending=Ending.CRASHED)])
-    with pytest.raises(SiteError, match="never begun"):
         load_episodes(file, shop)
     file.write_text("{}\n", encoding="utf-8")
     with pytest.raises(FileError, match="schema is None"):

@@ -204,7 +204,15 @@ class App:
             last=len(moments) - 1,
             view=moment.scene and view(episode.shop, moment.scene, next_action=action),
             total=len(self._episodes),
+            place=self._place(episode.trajectory.game),
         )
+
+    def _place(self, game: str) -> int | None:
+        """Where a recorded goal stands among those to be played here; None where it is not one of them."""
+        try:
+            return self._shop.goals.place(game)
+        except UnknownName:
+            return None
 
     # All pages
 

@@ -56,7 +56,9 @@ class Episode:
 
     @property
     def wish(self) -> str:
-        """The instruction, as the agent read it on the first page."""
+        """The instruction, as the agent read it on the first page; empty where it never began."""
+        if not self.trajectory.turns:
+            return ""
         return self.trajectory.turns[0].observation.removeprefix(_FIRST_PAGE).removesuffix(_LAST_PIECE)
 
     @property
@@ -99,7 +101,8 @@ class Episode:
             recorded = turn.observation if turn else played.final_observation
             scene = scenes[done] if done < len(scenes) else None
             told = previous is not None and not _was_sent(previous)
-            problem = why or ("" if told else _difference(scene, recorded, previous))
+            seen = not told and bool(played.turns)
+            problem = why or (_difference(scene, recorded, previous) if seen else "")
             found.append(Moment(index=index, turn=turn, scene=scene, recorded=recorded, told=told, problem=problem))
             done += turn is not None and _was_sent(turn)
             previous = turn
@@ -136,8 +139,8 @@ def load_episodes(path: Path, shop: Shop) -> list[Episode]:
 def _checked(path: Path, trajectories: Iterable[Trajectory]) -> Iterable[Trajectory]:
     """The same, all of them from WebShop."""
     for number, played in enumerate(trajectories):
-        if not _GOAL.fullmatch(played.game) or not (played.turns and _is_first_page(played.turns[0])):
-            what = f"of another environment, or never begun (its game is {played.game!r})"
+        if played.turns and not (_GOAL.fullmatch(played.game) and _is_first_page(played.turns[0])):
+            what = f"of another environment (its game is {played.game!r})"
             raise SiteError(f"{path}: episode {number} is {what}; only those of webshop can be replayed here")
         yield played
 
