@@ -129,6 +129,10 @@ def _serve(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         "be. With --replay, the episodes that `hiper eval ... --save FILE` or a run wrote are played again, turn by "
         "turn, with subgoals and decisions beside each page. Prints its address; Ctrl-C ends it."
     )
+    p.epilog = (
+        "To look at episodes: `hiper eval expert --env webshop --split test --save FILE.jsonl.zst`, then "
+        "`hiper serve webshop --replay FILE.jsonl.zst`."
+    )
     p.add_argument("env", choices=["webshop"], help="environment; webshop has a site")
     p.add_argument("--data", help='official data, "" for generated goods (default: as in the run, else generated)')
     p.add_argument("--split", default="test", help="goals to offer (default: %(default)s)")
