@@ -21,6 +21,7 @@ SURFACE = {
     "eval": "--base-url --capacity --data --env --episodes --json --max-turns --save --seed --set --split --temperature"
     " model",
     "play": "--data --env --game --max-turns --seed --set --split --temperature --watch model",
+    "serve": "--compat --data --episode --game --goal --port --replay --set --split env",
     "report": "--out folder",
     "compare": "--jobs --json --out config overrides",
     "verify": "--json --quick --seed",
@@ -94,6 +95,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             ["eval", "expert", "--temperature", "-1"],
             "argument --temperature: expected a number of at least 0, got '-1'",
         ),
+        (["serve"], "the following arguments are required: env"),
+        (["serve", "alfworld"], "argument env: invalid choice: 'alfworld'"),
+        (["serve", "webshop", "--port", "65536"], "argument --port: expected a port, 0 to 65535, got '65536'"),
+        (["serve", "webshop", "--goal", "1", "--game", "x/1"], "argument --game: not allowed with argument --goal"),
+        (["serve", "webshop", "--host", "0.0.0.0"], "unrecognized arguments: --host 0.0.0.0"),
         (["play", "--temperature", "nan"], "argument --temperature: expected a number of at least 0, got 'nan'"),
     ],
 )

@@ -145,6 +145,33 @@ def _ask() -> str | None:
     return None if line == "q" else line
 
 
+def serve(arguments: argparse.Namespace) -> int:
+    """`hiper serve`. The address goes to standard output, so that a program that asked for any port can read it."""
+    from hiper.runs.serve import Wanted, open_site
+
+    site = open_site(
+        Wanted(
+            data=arguments.data,
+            split=arguments.split,
+            compat=arguments.compat,
+            goal=arguments.goal,
+            game=arguments.game,
+            port=arguments.port,
+            replay=None if arguments.replay is None else Path(arguments.replay),
+            episode=arguments.episode,
+            overrides=tuple(arguments.set),
+        )
+    )
+    with site:
+        print(site.address, flush=True)
+        print(f"{site.app.name}; Ctrl-C ends it", file=sys.stderr)
+        try:
+            site.serve_forever()
+        except KeyboardInterrupt:
+            print(file=sys.stderr)
+    return 0
+
+
 def report(arguments: argparse.Namespace) -> int:
     """`hiper report`."""
     from hiper.report import ARENA_FILE, write_comparison, write_report

@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hiper {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_demo, _data, _train, _eval, _play, _report, _compare, _verify, _doctor):
+    for add in (_demo, _data, _train, _eval, _play, _serve, _report, _compare, _verify, _doctor):
         add(subparsers)
     return parser
 
@@ -122,6 +122,37 @@ def _play(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.set_defaults(run=commands.play)
 
 
+def _serve(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    p = sub.add_parser("serve", help="shop yourself in a browser, or look at recorded episodes there")
+    p.description = (
+        "The shop of an environment as a web site for this machine: what you see and are paid is what an agent would "
+        "be. With --replay, the episodes that `hiper eval ... --save FILE` or a run wrote are played again, turn by "
+        "turn, with subgoals and decisions beside each page. Prints its address; Ctrl-C ends it."
+    )
+    p.epilog = (
+        "To look at episodes: `hiper eval expert --env webshop --split test --save FILE.jsonl.zst`, then "
+        "`hiper serve webshop --replay FILE.jsonl.zst`."
+    )
+    p.add_argument("env", choices=["webshop"], help="environment; webshop has a site")
+    p.add_argument("--data", help='official data, "" for generated goods (default: as in the run, else generated)')
+    p.add_argument("--split", default="test", help="goals to offer (default: %(default)s)")
+    p.add_argument("--compat", choices=["verl-agent", "princeton"], help="keep this program's goals and quirks")
+    first = p.add_mutually_exclusive_group()
+    first.add_argument("--goal", type=_count, help="begin with the goal at this place of the split (default: 0)")
+    first.add_argument("--game", metavar="NAME", help="begin with the goal of this name, e.g. B08ZRR3DZT/3")
+    p.add_argument("--replay", metavar="FILE", help="recorded episodes to look at (.jsonl or .jsonl.zst)")
+    p.add_argument("--episode", type=_count, help="begin with this one of them, from 0 (default: their list)")
+    p.add_argument("--port", type=_port, default=8080, help="0 takes any that is free (default: %(default)s)")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any setting of the environment, e.g. env.options.human_goals=true",
+    )
+    p.set_defaults(run=commands.serve)
+
+
 def _report(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p = sub.add_parser("report", help="make one self-contained page from the folder of a run or a comparison")
     p.add_argument("folder", help="folder of a run or a comparison")
@@ -167,6 +198,12 @@ def _doctor(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, got {text!r}")
     return int(text)
 
 

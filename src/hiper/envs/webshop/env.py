@@ -124,6 +124,16 @@ class WebshopEnv(gymnasium.Env[str, str]):
             raise ResetNeeded("no episode was begun: call reset() first")
         return self._goal
 
+    @property
+    def compat(self) -> Compat | None:
+        """The program whose quirks are kept; None: they are mended."""
+        return self._compat
+
+    @property
+    def state(self) -> State:
+        """Where the visitor is. An action that does nothing leaves the very same object."""
+        return self._state
+
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, Info]:
         """Starts with a goal: `options={"goal": index}`, a place in the order of the split, or
         `options={"game": name}`, or without either one chosen uniformly by the seed.

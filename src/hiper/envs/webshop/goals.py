@@ -148,11 +148,22 @@ class Goals:
 
     def game(self, name: str) -> Goal:
         """The goal of that name. Raises UnknownName where the split has none."""
+        return self.all.goal(self._number(name))
+
+    def place(self, name: str) -> int:
+        """Where the goal of that name stands in the order of the split: `at(place(name))` is `game(name)`.
+
+        Raises UnknownName where the split has none.
+        """
+        return int(np.flatnonzero(self.numbers == self._number(name))[0])
+
+    def _number(self, name: str) -> int:
+        """The number of a goal of this split."""
         number = self.all.number(name)
         if not self.all.holds(self.split, self.compat, number):
             why = "" if self.compat or self.all.reachable[number] else ": it cannot be reached and is left out"
             raise UnknownName(f"no goal {name!r} in split {self.split!r}{why}")
-        return self.all.goal(number)
+        return number
 
 
 class _Names(Sequence[str]):
