@@ -126,6 +126,18 @@ def test_eval_prints_one_row_or_a_list(capsys: pytest.CaptureFixture[str]) -> No
     assert [row["split"] for row in json.loads(capsys.readouterr().out)] == ["valid_seen", "valid_unseen"]
 
 
+def test_each_environment_has_splits_of_its_own(typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = ["--env", "webshop", "--set", "env.options.products=60"]
+    assert main(["eval", "expert", *shop, "--episodes", "2", "--json", "-"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["env"], row["split"], row["episodes"]) == ("webshop", "test", 2)
+    assert main(["play", "expert", *shop]) == 0
+    assert "succeeded after" in capsys.readouterr().out.splitlines()[-1]
+    typed("\nq\n")
+    assert main(["play", *shop]) == 0
+    assert "search[<your query>]" in capsys.readouterr().out
+
+
 def test_eval_of_a_model_folder_with_settings(capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["--set", "agent.header=none", "--set", "threads=1", "--set", "agent.layout=window"]
     settings += ["--max-turns", "2", "--episodes", "3", "--split", "train", "--temperature", "1", "--capacity", "2"]

@@ -64,13 +64,13 @@ def _carry_out(config: "Config", out: Path, json_file: str | None, *, only_imita
 def evaluate(arguments: argparse.Namespace) -> int:
     """`hiper eval`."""
     from hiper.report import result_table
-    from hiper.runs.look import SPLITS, evaluate_agent
+    from hiper.runs.look import evaluate_agent
 
     screen = Screen()
     rows = evaluate_agent(
         arguments.model,
         _where(arguments),
-        splits=arguments.split or SPLITS,
+        splits=arguments.split or (),
         episodes=arguments.episodes,
         temperature=arguments.temperature,
         seed=arguments.seed,

@@ -11,6 +11,7 @@ from pathlib import Path
 import gymnasium
 import torch
 
+from hiper.envs import about
 from hiper.records import Trajectory, write_trajectories
 from hiper.rollout import Limits, Task, play
 from hiper.runs.agent import open_agent
@@ -20,7 +21,6 @@ from hiper.runs.setup import build_interface, build_layout
 from hiper.runs.world import World
 
 Row = dict[str, object]
-SPLITS = ("valid_seen", "valid_unseen")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Where:
 
 def placed(base: Config, where: Where) -> Config:
     """The agent's configuration in the place where it is to play. Options for generated games stay with those."""
-    changes = base.model_dump()
+    changes = base.model_dump(exclude={"env": {"train_split"}, "sft": {"split"}, "eval": {"splits"}})
     name = base.env.name if where.env is None else where.env
     data = base.env.data if where.data is None else where.data
     same = base.env.name == name and bool(base.env.data) == bool(data)
@@ -49,7 +49,7 @@ def evaluate_agent(
     name: str,
     where: Where,
     *,
-    splits: Sequence[str] = SPLITS,
+    splits: Sequence[str] = (),
     episodes: int = 0,
     temperature: float = 0.0,
     seed: int = 0,
@@ -59,7 +59,8 @@ def evaluate_agent(
     on_split: Callable[[str, int], None] = lambda split, total: None,
     on_done: Callable[[Trajectory], None] | None = None,
 ) -> list[Row]:
-    """One row for each split. `on_split` is told what comes and how many games it has."""
+    """One row for each split. `on_split` is told what comes and how many games it has. splits: empty for those that
+    the environment evaluates on."""
     base, sampler, is_expert = open_agent(
         name, overrides=where.overrides, temperature=temperature, base_url=base_url, capacity=capacity
     )
@@ -67,7 +68,7 @@ def evaluate_agent(
     world = World(config.env)
     rows: list[Row] = []
     kept: list[Trajectory] = []
-    for split in splits:
+    for split in splits or about(config.env.name).eval_splits:
         on_split(split, len(world.all_tasks(split, limit=episodes, seed=seed)))
         row, played = evaluate(
             config, world, sampler, split, seed=seed, limit=episodes, expert=is_expert, on_done=on_done
@@ -79,11 +80,12 @@ def evaluate_agent(
     return rows
 
 
-def watch(name: str, where: Where, split: str, *, game: str | None, seed: int, temperature: float) -> Trajectory:
-    """One episode of an agent."""
+def watch(name: str, where: Where, split: str | None, *, game: str | None, seed: int, temperature: float) -> Trajectory:
+    """One episode of an agent. split: None for the environment's own choice, as in `open_game`."""
     base, sampler, is_expert = open_agent(name, overrides=where.overrides, temperature=temperature)
     config = placed(base, where)
     world = World(config.env)
+    split = split or about(config.env.name).eval_splits[-1]
     more = {"expert": True} if is_expert else {}
     task = Task(seed=seed, options={"game": game} if game else None)
     limits = Limits(turns=config.env.max_turns)
@@ -91,15 +93,19 @@ def watch(name: str, where: Where, split: str, *, game: str | None, seed: int, t
     return play(make_env, sampler, build_interface(agent), build_layout(agent), [task], limits=limits)[0]
 
 
-def open_game(where: Where, split: str) -> gymnasium.Env[str, str]:
+def open_game(where: Where, split: str | None) -> gymnasium.Env[str, str]:
     """An environment for a person to play."""
-    return World(placed(Config(), where).env).make(split)
+    config = placed(make_config({}), where).env
+    return World(config).make(split or about(config.name).eval_splits[-1])
 
 
 def describe_data(path: str | None) -> dict[str, Row]:
     """Games, version and hash of each split; prepares the cache on the way."""
     world = World(EnvConfig(data=path or ""))
-    return {split: {"games": len(world.names(split)), **world.identity(split)} for split in ("train", *SPLITS)}
+    return {
+        split: {"games": len(world.names(split)), **world.identity(split)}
+        for split in ("train", "valid_seen", "valid_unseen")
+    }
 
 
 def diagnose() -> Row:

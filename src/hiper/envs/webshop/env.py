@@ -27,6 +27,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Text
 
+from hiper.envs.about import About
 from hiper.envs.errors import UnknownName, nearest
 from hiper.envs.webshop import pages
 from hiper.envs.webshop.catalogue import open_catalogue
@@ -62,6 +63,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}  # type: ignore[misc]
+    about: ClassVar[About] = About(views={"verl-agent": {"compat": "verl-agent"}})
 
     def __init__(
         self,
