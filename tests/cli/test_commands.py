@@ -138,6 +138,30 @@ def test_each_environment_has_splits_of_its_own(typed: Typed, capsys: pytest.Cap
     assert "search[<your query>]" in capsys.readouterr().out
 
 
+def test_eval_in_every_view_of_the_environment(capsys: pytest.CaptureFixture[str], refused: Callable[..., str]) -> None:
+    shop = ["eval", "expert", "--env", "webshop", "--set", "env.options.products=60", "--episodes", "3"]
+    assert main([*shop, "--compat", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    rows = json.loads(out)
+    assert [(row["view"], row["split"], row["episodes"]) for row in rows] == [
+        ("default", "test", 3),
+        ("verl-agent", "test", 3),
+    ]
+    assert ["/fixed/" in row["env_version"] for row in rows] == [True, False]
+    assert "/verl-agent/" in rows[1]["env_version"]
+    assert "webshop test, default (n = 3)" in err
+    assert "webshop test, verl-agent (n = 3)" in err
+    assert main([*shop, "--json", "-"]) == 0
+    (row,) = [json.loads(capsys.readouterr().out)]
+    assert "view" not in row
+    assert {**row, "view": "default"} == rows[0]
+
+    said = refused(*shop, "--compat", "--set", "env.options.compat=princeton")
+    assert said == "env.options.compat is set already, and view 'verl-agent' sets it: leave one of them out"
+    said = refused("eval", "random", "--env", "few", "--compat")
+    assert said == "environment 'few' has one view only: there is nothing to compare it with"
+
+
 def test_eval_of_a_model_folder_with_settings(capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["--set", "agent.header=none", "--set", "threads=1", "--set", "agent.layout=window"]
     settings += ["--max-turns", "2", "--episodes", "3", "--split", "train", "--temperature", "1", "--capacity", "2"]

@@ -18,8 +18,8 @@ SURFACE = {
     "data": "--json path",
     "sft": "--dry-run --json --out config overrides",
     "train": "--dry-run --json --out config overrides",
-    "eval": "--base-url --capacity --data --env --episodes --json --max-turns --save --seed --set --split --temperature"
-    " model",
+    "eval": "--base-url --capacity --compat --data --env --episodes --json --max-turns --save --seed --set --split"
+    " --temperature model",
     "play": "--data --env --game --max-turns --seed --set --split --temperature --watch model",
     "report": "--out folder",
     "compare": "--jobs --json --out config overrides",

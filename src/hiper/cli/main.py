@@ -82,6 +82,11 @@ def _eval(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.add_argument("--data", help='official data, "" for generated games (default: as in the run, else generated)')
     p.add_argument("--split", action="append", help="may be given several times (default: those of the environment)")
     p.add_argument("--episodes", type=_count, default=0, help="at most so many games of each split (default: all)")
+    p.add_argument(
+        "--compat",
+        action="store_true",
+        help="also in the environment's other views, e.g. WebShop's as verl-agent has it",
+    )
     p.add_argument("--max-turns", type=int, help="turn limit (default: the run's, else 50)")
     p.add_argument("--temperature", type=_temperature, default=0.0, help="0 is greedy (default: %(default)s)")
     p.add_argument(

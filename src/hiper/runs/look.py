@@ -15,12 +15,13 @@ from hiper.envs import about
 from hiper.records import Trajectory, write_trajectories
 from hiper.rollout import Limits, Task, play
 from hiper.runs.agent import open_agent
-from hiper.runs.config import Config, EnvConfig, make_config
+from hiper.runs.config import Config, ConfigError, EnvConfig, make_config
 from hiper.runs.evaluate import evaluate
 from hiper.runs.setup import build_interface, build_layout
 from hiper.runs.world import World
 
 Row = dict[str, object]
+DEFAULT_VIEW = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,29 +56,51 @@ def evaluate_agent(
     seed: int = 0,
     base_url: str = "",
     capacity: int | None = None,
+    all_views: bool = False,
     save: Path | None = None,
     on_split: Callable[[str, int], None] = lambda split, total: None,
     on_done: Callable[[Trajectory], None] | None = None,
 ) -> list[Row]:
     """One row for each split. `on_split` is told what comes and how many games it has. splits: empty for those that
-    the environment evaluates on."""
+    the environment evaluates on. all_views: also under each of the views that the environment declares (`About.views`),
+    a row for each of those as well; `view` in the row says which.
+    Raises ConfigError where views are asked for and there is none.
+    """
     base, sampler, is_expert = open_agent(
         name, overrides=where.overrides, temperature=temperature, base_url=base_url, capacity=capacity
     )
     config = placed(base, where)
-    world = World(config.env)
     rows: list[Row] = []
     kept: list[Trajectory] = []
-    for split in splits or about(config.env.name).eval_splits:
-        on_split(split, len(world.all_tasks(split, limit=episodes, seed=seed)))
-        row, played = evaluate(
-            config, world, sampler, split, seed=seed, limit=episodes, expert=is_expert, on_done=on_done
-        )
-        rows.append({"model": name, "temperature": temperature, **row})
-        kept += played
+    for view, seen in (_views(config) if all_views else {"": config}).items():
+        world = World(seen.env)
+        for split in splits or about(seen.env.name).eval_splits:
+            on_split(f"{split}, {view}" if view else split, len(world.all_tasks(split, limit=episodes, seed=seed)))
+            row, played = evaluate(
+                seen, world, sampler, split, seed=seed, limit=episodes, expert=is_expert, on_done=on_done
+            )
+            rows.append({"model": name, "temperature": temperature, **({"view": view} if view else {}), **row})
+            kept += played
+        world.close()
     if save is not None:
         write_trajectories(save, kept)
     return rows
+
+
+def _views(config: Config) -> dict[str, Config]:
+    """The configuration as it is, and in each view that its environment declares."""
+    env = config.env
+    declared = about(env.name).views
+    if not declared:
+        raise ConfigError(f"environment {env.name!r} has one view only: there is nothing to compare it with")
+    for view, options in declared.items():
+        for key in options.keys() & env.options.keys():
+            raise ConfigError(f"env.options.{key} is set already, and view {view!r} sets it: leave one of them out")
+    changed = {
+        view: config.model_copy(update={"env": env.model_copy(update={"options": {**env.options, **options}})})
+        for view, options in declared.items()
+    }
+    return {DEFAULT_VIEW: config, **changed}
 
 
 def watch(name: str, where: Where, split: str | None, *, game: str | None, seed: int, temperature: float) -> Trajectory:
