@@ -167,6 +167,14 @@ class WebshopEnv(gymnasium.Env[str, str]):
             self._expert.observe(action, self._observation, info["admissible_commands"])
         return self._observation, reward, terminated, truncated, self._advised(info)
 
+    def admits(self, action: str) -> bool:
+        """Whether an action leads somewhere now: a search on any page, or a click on what is there, in any case.
+
+        So more than `admissible_commands` lists. With `compat` also the clicks that it lists though they do nothing.
+        """
+        parsed = parse_action(action, self._compat is not None)
+        return parsed is not None and (parsed[0] == "search" or parsed[1] in self._targets)
+
     def render(self) -> str | None:
         """The last observation with `render_mode="ansi"`, else None."""
         return self._observation if self.render_mode == "ansi" else None
