@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hiper.cli import main
+from hiper.cli.show import Screen
 from hiper.runs.look import Where, watch
 from tests.envs.official_files import game_file, write_tree
+from tests.envs.webshop_data import ASKED, item, write_files
 from tests.runs.tiny import carry_out, config_file, saved, tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,6 +214,55 @@ def test_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert official["splits"]["train"]["env_version"].endswith("/json_2.1.1")
     assert capsys.readouterr().err.count("sha256") == 3
     assert any((Path(os.environ["HIPER_CACHE"]) / "alfworld").iterdir())
+
+
+def test_data_of_another_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*argv: str) -> dict[str, Any]:
+        assert main(["data", *argv, "--json", "-"]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    ranged, human = item("B000000002", pricing="$5.00$8.00"), {"B000000001": [{**ASKED, "instruction_options": []}]}
+    bare = {**ASKED, "instruction_attributes": ["nowhere to be found"]}
+    asked = {"B000000001": ASKED, "B000000002": ASKED, "B000000003": bare}
+    shop = write_files(tmp_path / "shop", [item(), ranged, item("B000000003", name="Cup")], asked, human)
+    found = said("webshop", str(shop))
+    splits = {split: row.pop("games") for split, row in found["splits"].items()}
+    assert sum(splits.values()) == 4
+    assert list(splits) == ["train", "validation", "test"]
+    assert set(found.pop("files_bytes")) == {f"items_{name}.json" for name in ("shuffle", "ins_v2", "human_ins")}
+    row = {"env_version": "webshop-1/fixed/items_shuffle", "data_sha256": found.pop("sha256")}
+    assert found == {
+        "env": "webshop",
+        "path": str(shop),
+        "products": 3,
+        "products_with_a_price_range": 1,
+        "goals": 6,  # three products with two colours each
+        "goals_reachable": 4,
+        "goals_unreachable": 2,
+        "human_goals": 1,
+        "human_goals_reachable": 1,
+        "human_goals_unreachable": 0,
+        "absent": [],
+        "splits": dict.fromkeys(("train", "validation", "test"), row),
+    }
+    (shop / "items_human_ins.json").unlink()
+    assert main(["data", "webshop", str(shop)]) == 0
+    assert "items_human_ins.json is not there: no goals written by people" in capsys.readouterr().err
+    generated = said("webshop")
+    assert (generated["path"], generated["products"]) == (None, 3000)
+    assert (
+        said("few")["splits"]["train"]["games"] == 50
+    )  # of one that says nothing, as of ALFWorld, each split is opened
+
+
+def test_how_far_a_long_import_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = iter(range(0, 600, 6))
+    monkeypatch.setattr("hiper.cli.show.time.monotonic", lambda: float(next(now)))
+    screen = Screen()
+    for done in range(6):
+        screen.work("reading", done, 5)
+    assert capsys.readouterr().err.splitlines()[0].startswith("reading: 20%  left ")
 
 
 def test_doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

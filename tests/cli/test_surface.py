@@ -15,7 +15,7 @@ from hiper.runs.config import make_config
 
 SURFACE = {
     "demo": "--json --out --seed overrides",
-    "data": "--json path",
+    "data": "--json env path",
     "sft": "--dry-run --json --out config overrides",
     "train": "--dry-run --json --out config overrides",
     "eval": "--base-url --capacity --compat --data --env --episodes --json --max-turns --save --seed --set --split"

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hiper.cli.show import Screen
+from hiper.cli.show import Screen, shown
 
 if TYPE_CHECKING:
     from hiper.runs.config import Config
@@ -186,15 +186,22 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def data(arguments: argparse.Namespace) -> int:
     """`hiper data`."""
-    from hiper.runs.look import describe_data
+    from hiper.runs.look import describe_data, find_data
 
-    splits = describe_data(arguments.path)
-    for split, row in splits.items():
-        print(
-            f"{split:13s} {row['games']:6d} games   {row['env_version']}   sha256 {row['data_sha256']}",
-            file=sys.stderr,
-        )
-    _emit(arguments.json, {"path": arguments.path, "splits": splits})
+    env, path = find_data(arguments.env, arguments.path)
+    screen = Screen()
+    try:
+        found = describe_data(env, path, screen.work)
+    finally:
+        screen.close()
+    for name, value in found.facts.items():
+        screen.say(f"{name.replace('_', ' '):28s} {shown(value)}")
+    for split, row in found.splits.items():
+        screen.say(f"{split:13s} {row['games']:6d} games   {row['env_version']}   sha256 {row['data_sha256']}")
+    for sentence in found.absent:
+        screen.say(sentence)
+    splits = {split: dict(row) for split, row in found.splits.items()}
+    _emit(arguments.json, {"env": env, "path": path, **found.facts, "absent": list(found.absent), "splits": splits})
     return 0
 
 

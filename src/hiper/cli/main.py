@@ -52,7 +52,13 @@ def _demo(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 
 def _data(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p = sub.add_parser("data", help="check official data, count its games and prepare the cache")
-    p.add_argument("path", nargs="?", help="official ALFWorld tree or pack; without it, describes the generated games")
+    p.description = (
+        "Checks the data of an environment, says what it holds and what is missing, and builds what is kept of it. "
+        "The official ALFWorld tree or pack, or the folder of WebShop's files, of any size."
+    )
+    p.usage = "hiper data [-h] [--json FILE] [ENVIRONMENT] [PATH]"
+    p.add_argument("env", nargs="?", metavar="ENVIRONMENT", help="alfworld (may be left out), webshop, ...")
+    p.add_argument("path", nargs="?", metavar="PATH", help="official data; without it, describes what is generated")
     p.add_argument("--json", metavar="FILE", help="write the result there; - for standard output")
     p.set_defaults(run=commands.data)
 

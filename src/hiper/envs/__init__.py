@@ -1,6 +1,6 @@
 """Gymnasium environments of text: ALFWorld, WebShop and any that is registered."""
 
-from hiper.envs.about import About
+from hiper.envs.about import About, Survey, Tell
 from hiper.envs.check import CheckFailed, check_env
 from hiper.envs.errors import DataError, DataNotFound, EnvError, MissingExtra, UnknownName
 from hiper.envs.registry import about, make, make_vec, names, register
@@ -13,6 +13,8 @@ __all__ = [
     "DataNotFound",
     "EnvError",
     "MissingExtra",
+    "Survey",
+    "Tell",
     "TextVectorEnv",
     "UnknownName",
     "about",

@@ -11,7 +11,7 @@ from pathlib import Path
 import gymnasium
 import torch
 
-from hiper.envs import about
+from hiper.envs import Survey, Tell, about, names
 from hiper.records import Trajectory, write_trajectories
 from hiper.rollout import Limits, Task, play
 from hiper.runs.agent import open_agent
@@ -122,13 +122,25 @@ def open_game(where: Where, split: str | None) -> gymnasium.Env[str, str]:
     return World(config).make(split or about(config.name).eval_splits[-1])
 
 
-def describe_data(path: str | None) -> dict[str, Row]:
-    """Games, version and hash of each split; prepares the cache on the way."""
-    world = World(EnvConfig(data=path or ""))
-    return {
-        split: {"games": len(world.names(split)), **world.identity(split)}
-        for split in ("train", "valid_seen", "valid_unseen")
-    }
+def find_data(first: str | None, second: str | None) -> tuple[str, str | None]:
+    """Environment and path of `hiper data [ENVIRONMENT] [PATH]`. Alone, the name of an environment is one."""
+    default = EnvConfig().name
+    if first is None:
+        return default, None
+    return (default, first) if second is None and first not in names() else (first, second)
+
+
+def describe_data(name: str, path: str | None, tell: Tell) -> Survey:
+    """What the data of an environment holds, and all that is to be known of each split; prepares the cache on the way.
+
+    Raises EnvError where something is missing or damaged.
+    """
+    own = about(name)
+    if own.survey is not None:
+        return own.survey(path, tell)
+    world = World(EnvConfig(name=name, data=path or ""))
+    splits = (own.train_split, *own.eval_splits)
+    return Survey(splits={split: {"games": len(world.names(split)), **world.identity(split)} for split in splits})
 
 
 def diagnose() -> Row:

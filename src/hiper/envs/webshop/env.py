@@ -30,6 +30,7 @@ from gymnasium.spaces import Text
 from hiper.envs.about import About
 from hiper.envs.errors import UnknownName, nearest
 from hiper.envs.webshop import pages
+from hiper.envs.webshop.about import ABOUT, version
 from hiper.envs.webshop.catalogue import open_catalogue
 from hiper.envs.webshop.goals import Compat, open_goals
 from hiper.envs.webshop.nouns import rule_nouns, spacy_nouns
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from hiper.envs.webshop.expert import Expert
 
 Info = dict[str, Any]  # Gymnasium's own type of `info`
-RULES_VERSION: Final = "webshop-1"
 MAX_OBSERVATION: Final = 1_000_000  # characters
 MAX_ACTION: Final = 16_384
 QUERY: Final = "search[<your query>]"  # stands for any search
@@ -63,7 +63,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}  # type: ignore[misc]
-    about: ClassVar[About] = About(views={"verl-agent": {"compat": "verl-agent"}})
+    about: ClassVar[About] = ABOUT
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
     @property
     def version(self) -> str:
         """Rules and data in one string, for reports."""
-        return f"{RULES_VERSION}/{self._compat or 'fixed'}/{self.catalogue.version}"
+        return version(self.catalogue, self._compat)
 
     @property
     def data_sha256(self) -> str:

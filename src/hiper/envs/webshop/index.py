@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hiper.envs.about import Tell, silent
 from hiper.envs.webshop.analyzer import terms
 from hiper.envs.webshop.cache import load_array, save_array
 
@@ -64,8 +65,9 @@ class IndexBuilder:
         self._sizes.append(len(counts))
         self._lengths.append(len(found))
 
-    def write(self, folder: Path, numbers: Numbers) -> None:
+    def write(self, folder: Path, numbers: Numbers, tell: Tell = silent) -> None:
         """numbers: the document number of each added text."""
+        tell("sorting the index", 0, 1)
         ordered = sorted(self._vocabulary, key=_encoded)
         encoded = [_encoded(term) for term in ordered]
         save_array(folder, "terms", np.frombuffer(b"".join(encoded), dtype=np.uint8))
@@ -93,6 +95,7 @@ class IndexBuilder:
         save_array(folder, "saturation", saturation)
         peaks = np.maximum.reduceat(saturation, starts[:-1]) if len(ordered) else saturation
         save_array(folder, "peaks", peaks)
+        tell("sorting the index", 1, 1)
         save_array(folder, "filled", np.array([np.count_nonzero(self._sizes)]))
 
     def _tempo(self, numbers: Numbers) -> NDArray[np.float32]:
