@@ -4,6 +4,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -171,6 +172,48 @@ def test_eval_of_a_model_folder_with_settings(capsys: pytest.CaptureFixture[str]
     assert main(["eval", str(tiny_model()), "--env", "few", *settings, "--json", "-"]) == 0
     row = json.loads(capsys.readouterr().out)
     assert (row["episodes"], row["max_turns"], row["temperature"], row["turns_mean"]) == (3, 2, 1.0, 2.0)
+
+
+def test_webshop_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hiper.runs.setup.TOKENIZER_EPISODES", 12)
+    file, run = tmp_path / "shop.toml", str(tmp_path / "run")
+    file.write_text(
+        """
+        threads = 1
+        env = { name = "webshop", max_turns = 2, options = { products = 30 } }
+        model = { preset = "tiny-0.4m", vocabulary = 400 }
+        agent = { header = "none" }
+        sampling = { max_reply = 6 }
+        sft = { steps = 1, episodes = 2 }
+        train = { steps = 1, episodes = 4, minibatches = 1 }
+        """,
+        encoding="utf-8",
+    )
+    assert main(["sft", str(file), "--out", run]) == 0
+    assert main(["train", str(file), "--out", run, "--json", "-"]) == 0
+    rows = json.loads(capsys.readouterr().out)["evaluations"]
+    assert [(row["stage"], row["env"], row["split"]) for row in rows] == [
+        (s, "webshop", "test") for s in ("sft", "train")
+    ]
+    assert 'splits = [\n    "test",\n]' in (Path(run) / "config.toml").read_text(encoding="utf-8")
+    assert main(["eval", run, "--compat", "--episodes", "2", "--json", "-"]) == 0
+    assert [row["view"] for row in json.loads(capsys.readouterr().out)] == ["default", "verl-agent"]
+    assert main(["play", run, "--watch"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("turn_limit after 2 turns")
+    assert main(["report", run]) == 0
+    assert "webshop" in (Path(run) / "report.html").read_text(encoding="utf-8")
+
+
+def test_buying_the_wrong_thing_oneself(typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = ["--env", "webshop", "--set", "env.options.products=30"]
+    typed("search[<r> ]\n\n")
+    assert main(["play", *shop]) == 0
+    product = re.findall(r"^click\[(b\w{9})\]$", capsys.readouterr().out, flags=re.MULTILINE)[-1]
+    typed(f"search[<r> ]\nclick[{product}]\nclick[buy now]\n")
+    assert main(["play", *shop]) == 0
+    assert re.search(r"\nThat was not all of it: score 0\.\d\d\.\n$", capsys.readouterr().out)
 
 
 def test_watching_the_expert(capsys: pytest.CaptureFixture[str]) -> None:

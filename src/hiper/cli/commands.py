@@ -122,7 +122,7 @@ def _play_yourself(arguments: argparse.Namespace) -> int:
     options = {"game": arguments.game} if arguments.game else None
     observation, info = env.reset(seed=arguments.seed, options=options)
     print(f"{PLAY_HELP}\n\n{observation}\n")
-    over = False
+    over = truncated = False
     while not over:
         action = _ask()
         if action is None:
@@ -133,7 +133,8 @@ def _play_yourself(arguments: argparse.Namespace) -> int:
         observation, _, terminated, truncated, info = env.step(action)
         over = terminated or truncated
         print(f"{observation}\n")
-    print("You did it." if info.get("won") else "Out of turns.")
+    lost = "Out of turns." if truncated else f"That was not all of it: score {info.get('task_score', 0.0):.2f}."
+    print("You did it." if info.get("won") else lost)
     return 0
 
 
