@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 
 from hiper.cli import main
 from hiper.cli.show import Screen
+from hiper.runs.config import make_config, to_toml
 from hiper.runs.look import Where, watch
 from tests.envs.official_files import game_file, write_tree
 from tests.envs.webshop_data import ASKED, item, write_files
@@ -161,7 +163,7 @@ def test_eval_in_every_view_of_the_environment(capsys: pytest.CaptureFixture[str
     assert {**row, "view": "default"} == rows[0]
 
     said = refused(*shop, "--compat", "--set", "env.options.compat=princeton")
-    assert said == "env.options.compat is set already, and view 'verl-agent' sets it: leave one of them out"
+    assert said == "env.options.compat is what the views differ in: leave out either the setting or the views"
     said = refused("eval", "random", "--env", "few", "--compat")
     assert said == "environment 'few' has one view only: there is nothing to compare it with"
 
@@ -204,6 +206,16 @@ def test_webshop_from_end_to_end(
     assert capsys.readouterr().out.rstrip().endswith("turn_limit after 2 turns")
     assert main(["report", run]) == 0
     assert "webshop" in (Path(run) / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_agent_trained_in_one_view_is_evaluated_in_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = Path(shutil.copytree(tiny_model(), tmp_path / "model"))
+    options = {"products": 30, "compat": "verl-agent"}
+    config = make_config({"env": {"name": "webshop", "max_turns": 1, "options": options}})
+    (model / "config.toml").write_text(to_toml(config), encoding="utf-8")
+    assert main(["eval", str(model), "--compat", "--episodes", "1", "--json", "-"]) == 0
+    versions = [row["env_version"] for row in json.loads(capsys.readouterr().out)]
+    assert versions == ["webshop-1/fixed/generated-30-0", "webshop-1/verl-agent/generated-30-0"]
 
 
 def test_buying_the_wrong_thing_oneself(typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:

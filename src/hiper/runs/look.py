@@ -72,7 +72,7 @@ def evaluate_agent(
     config = placed(base, where)
     rows: list[Row] = []
     kept: list[Trajectory] = []
-    for view, seen in (_views(config) if all_views else {"": config}).items():
+    for view, seen in (_views(config, where.overrides) if all_views else {"": config}).items():
         world = World(seen.env)
         for split in splits or about(seen.env.name).eval_splits:
             on_split(f"{split}, {view}" if view else split, len(world.all_tasks(split, limit=episodes, seed=seed)))
@@ -87,20 +87,23 @@ def evaluate_agent(
     return rows
 
 
-def _views(config: Config) -> dict[str, Config]:
-    """The configuration as it is, and in each view that its environment declares."""
+def _views(config: Config, overrides: Sequence[str]) -> dict[str, Config]:
+    """The configuration in the default view, whatever the agent was trained in, and in each that its environment
+    declares."""
     env = config.env
     declared = about(env.name).views
     if not declared:
         raise ConfigError(f"environment {env.name!r} has one view only: there is nothing to compare it with")
-    for view, options in declared.items():
-        for key in options.keys() & env.options.keys():
-            raise ConfigError(f"env.options.{key} is set already, and view {view!r} sets it: leave one of them out")
-    changed = {
-        view: config.model_copy(update={"env": env.model_copy(update={"options": {**env.options, **options}})})
-        for view, options in declared.items()
+    keys = {key for options in declared.values() for key in options}
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key.removeprefix("env.options.") in keys:
+            raise ConfigError(f"{key} is what the views differ in: leave out either the setting or the views")
+    plain = {key: value for key, value in env.options.items() if key not in keys}
+    return {
+        view: config.model_copy(update={"env": env.model_copy(update={"options": {**plain, **options}})})
+        for view, options in {DEFAULT_VIEW: {}, **declared}.items()
     }
-    return {DEFAULT_VIEW: config, **changed}
 
 
 def watch(name: str, where: Where, split: str | None, *, game: str | None, seed: int, temperature: float) -> Trajectory:
