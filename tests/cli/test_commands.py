@@ -4,16 +4,22 @@ import fcntl
 import io
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hiper.cli import main
+from hiper.cli.show import Screen
+from hiper.runs.config import make_config, to_toml
 from hiper.runs.look import Where, watch
 from tests.envs.official_files import game_file, write_tree
+from tests.envs.webshop_data import ASKED, item, write_files
 from tests.runs.tiny import carry_out, config_file, saved, tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,12 +132,100 @@ def test_eval_prints_one_row_or_a_list(capsys: pytest.CaptureFixture[str]) -> No
     assert [row["split"] for row in json.loads(capsys.readouterr().out)] == ["valid_seen", "valid_unseen"]
 
 
+def test_each_environment_has_splits_of_its_own(typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = ["--env", "webshop", "--set", "env.options.products=60"]
+    assert main(["eval", "expert", *shop, "--episodes", "2", "--json", "-"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["env"], row["split"], row["episodes"]) == ("webshop", "test", 2)
+    assert main(["play", "expert", *shop]) == 0
+    assert "succeeded after" in capsys.readouterr().out.splitlines()[-1]
+    typed("\nq\n")
+    assert main(["play", *shop]) == 0
+    assert "search[<your query>]" in capsys.readouterr().out
+
+
+def test_eval_in_every_view_of_the_environment(capsys: pytest.CaptureFixture[str], refused: Callable[..., str]) -> None:
+    shop = ["eval", "expert", "--env", "webshop", "--set", "env.options.products=60", "--episodes", "3"]
+    assert main([*shop, "--compat", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    rows = json.loads(out)
+    assert [(row["view"], row["split"], row["episodes"]) for row in rows] == [
+        ("default", "test", 3),
+        ("verl-agent", "test", 3),
+    ]
+    assert ["/fixed/" in row["env_version"] for row in rows] == [True, False]
+    assert "/verl-agent/" in rows[1]["env_version"]
+    assert "webshop test, default (n = 3)" in err
+    assert "webshop test, verl-agent (n = 3)" in err
+    assert main([*shop, "--json", "-"]) == 0
+    (row,) = [json.loads(capsys.readouterr().out)]
+    assert "view" not in row
+    assert {**row, "view": "default"} == rows[0]
+
+    said = refused(*shop, "--compat", "--set", "env.options.compat=princeton")
+    assert said == "env.options.compat is what the views differ in: leave out either the setting or the views"
+    said = refused("eval", "random", "--env", "few", "--compat")
+    assert said == "environment 'few' has one view only: there is nothing to compare it with"
+
+
 def test_eval_of_a_model_folder_with_settings(capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["--set", "agent.header=none", "--set", "threads=1", "--set", "agent.layout=window"]
     settings += ["--max-turns", "2", "--episodes", "3", "--split", "train", "--temperature", "1", "--capacity", "2"]
     assert main(["eval", str(tiny_model()), "--env", "few", *settings, "--json", "-"]) == 0
     row = json.loads(capsys.readouterr().out)
     assert (row["episodes"], row["max_turns"], row["temperature"], row["turns_mean"]) == (3, 2, 1.0, 2.0)
+
+
+def test_webshop_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hiper.runs.setup.TOKENIZER_EPISODES", 12)
+    file, run = tmp_path / "shop.toml", str(tmp_path / "run")
+    file.write_text(
+        """
+        threads = 1
+        env = { name = "webshop", max_turns = 2, options = { products = 30 } }
+        model = { preset = "tiny-0.4m", vocabulary = 400 }
+        agent = { header = "none" }
+        sampling = { max_reply = 6 }
+        sft = { steps = 1, episodes = 2 }
+        train = { steps = 1, episodes = 4, minibatches = 1 }
+        """,
+        encoding="utf-8",
+    )
+    assert main(["sft", str(file), "--out", run]) == 0
+    assert main(["train", str(file), "--out", run, "--json", "-"]) == 0
+    rows = json.loads(capsys.readouterr().out)["evaluations"]
+    assert [(row["stage"], row["env"], row["split"]) for row in rows] == [
+        (s, "webshop", "test") for s in ("sft", "train")
+    ]
+    assert 'splits = [\n    "test",\n]' in (Path(run) / "config.toml").read_text(encoding="utf-8")
+    assert main(["eval", run, "--compat", "--episodes", "2", "--json", "-"]) == 0
+    assert [row["view"] for row in json.loads(capsys.readouterr().out)] == ["default", "verl-agent"]
+    assert main(["play", run, "--watch"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("turn_limit after 2 turns")
+    assert main(["report", run]) == 0
+    assert "webshop" in (Path(run) / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_agent_trained_in_one_view_is_evaluated_in_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = Path(shutil.copytree(tiny_model(), tmp_path / "model"))
+    options = {"products": 30, "compat": "verl-agent"}
+    config = make_config({"env": {"name": "webshop", "max_turns": 1, "options": options}})
+    (model / "config.toml").write_text(to_toml(config), encoding="utf-8")
+    assert main(["eval", str(model), "--compat", "--episodes", "1", "--json", "-"]) == 0
+    versions = [row["env_version"] for row in json.loads(capsys.readouterr().out)]
+    assert versions == ["webshop-1/fixed/generated-30-0", "webshop-1/verl-agent/generated-30-0"]
+
+
+def test_buying_the_wrong_thing_oneself(typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = ["--env", "webshop", "--set", "env.options.products=30"]
+    typed("search[<r> ]\n\n")
+    assert main(["play", *shop]) == 0
+    product = re.findall(r"^click\[(b\w{9})\]$", capsys.readouterr().out, flags=re.MULTILINE)[-1]
+    typed(f"search[<r> ]\nclick[{product}]\nclick[buy now]\n")
+    assert main(["play", *shop]) == 0
+    assert re.search(r"\nThat was not all of it: score 0\.\d\d\.\n$", capsys.readouterr().out)
 
 
 def test_watching_the_expert(capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,6 +269,55 @@ def test_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert official["splits"]["train"]["env_version"].endswith("/json_2.1.1")
     assert capsys.readouterr().err.count("sha256") == 3
     assert any((Path(os.environ["HIPER_CACHE"]) / "alfworld").iterdir())
+
+
+def test_data_of_another_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*argv: str) -> dict[str, Any]:
+        assert main(["data", *argv, "--json", "-"]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    ranged, human = item("B000000002", pricing="$5.00$8.00"), {"B000000001": [{**ASKED, "instruction_options": []}]}
+    bare = {**ASKED, "instruction_attributes": ["nowhere to be found"]}
+    asked = {"B000000001": ASKED, "B000000002": ASKED, "B000000003": bare}
+    shop = write_files(tmp_path / "shop", [item(), ranged, item("B000000003", name="Cup")], asked, human)
+    found = said("webshop", str(shop))
+    splits = {split: row.pop("games") for split, row in found["splits"].items()}
+    assert sum(splits.values()) == 4
+    assert list(splits) == ["train", "validation", "test"]
+    assert set(found.pop("files_bytes")) == {f"items_{name}.json" for name in ("shuffle", "ins_v2", "human_ins")}
+    row = {"env_version": "webshop-1/fixed/items_shuffle", "data_sha256": found.pop("sha256")}
+    assert found == {
+        "env": "webshop",
+        "path": str(shop),
+        "products": 3,
+        "products_with_a_price_range": 1,
+        "goals": 6,  # three products with two colours each
+        "goals_reachable": 4,
+        "goals_unreachable": 2,
+        "human_goals": 1,
+        "human_goals_reachable": 1,
+        "human_goals_unreachable": 0,
+        "absent": [],
+        "splits": dict.fromkeys(("train", "validation", "test"), row),
+    }
+    (shop / "items_human_ins.json").unlink()
+    assert main(["data", "webshop", str(shop)]) == 0
+    assert "items_human_ins.json is not there: no goals written by people" in capsys.readouterr().err
+    generated = said("webshop")
+    assert (generated["path"], generated["products"]) == (None, 3000)
+    assert (
+        said("few")["splits"]["train"]["games"] == 50
+    )  # of one that says nothing, as of ALFWorld, each split is opened
+
+
+def test_how_far_a_long_import_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = iter(range(0, 600, 6))
+    monkeypatch.setattr("hiper.cli.show.time.monotonic", lambda: float(next(now)))
+    screen = Screen()
+    for done in range(6):
+        screen.work("reading", done, 5)
+    assert capsys.readouterr().err.splitlines()[0].startswith("reading: 20%  left ")
 
 
 def test_doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,20 @@ class TestData:
         assert f"split 'valid_unseen' of {tree} has no games" in refused(*command, str(tree))
 
 
+def test_webshop_files_that_are_missing(tmp_path: Path, refused: Refused) -> None:
+    for command in (["data", "webshop"], ["eval", "expert", "--env", "webshop", "--data"]):
+        assert refused(*command, str(tmp_path / "none")).startswith(
+            f"{tmp_path}/none is no folder; give the folder that"
+        )
+        assert f"no items_shuffle*.json and no items_ins_v2*.json in {tmp_path}" in refused(*command, str(tmp_path))
+    (tmp_path / "items_shuffle.json").touch()
+    said = refused("data", "webshop", str(tmp_path))
+    assert said == f"{tmp_path} lacks items_ins_v2*.json (nor has it items_human_ins.json, which may be missing)"
+    (tmp_path / "items_ins_v2.json").write_text("{}")
+    assert f"{tmp_path}/items_shuffle.json must hold a JSON list" in refused("data", "webshop", str(tmp_path))
+    assert "unknown environment 'webshp'" in refused("data", "webshp", str(tmp_path))
+
+
 @pytest.mark.parametrize("command", [["eval", "expert"], ["play"], ["play", "expert", "--watch"]], ids=" ".join)
 def test_unknown_split(command: list[str], refused: Refused) -> None:
     assert refused(*command, "--split", "valid_unsen").endswith("did you mean 'valid_unseen'?")

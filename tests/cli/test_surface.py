@@ -15,11 +15,11 @@ from hiper.runs.config import make_config
 
 SURFACE = {
     "demo": "--json --out --seed overrides",
-    "data": "--json path",
+    "data": "--json env path",
     "sft": "--dry-run --json --out config overrides",
     "train": "--dry-run --json --out config overrides",
-    "eval": "--base-url --capacity --data --env --episodes --json --max-turns --save --seed --set --split --temperature"
-    " model",
+    "eval": "--base-url --capacity --compat --data --env --episodes --json --max-turns --save --seed --set --split"
+    " --temperature model",
     "play": "--data --env --game --max-turns --seed --set --split --temperature --watch model",
     "serve": "--compat --data --episode --game --goal --port --replay --set --split env",
     "report": "--out folder",

@@ -13,9 +13,10 @@ from hiper.envs.alfworld.engine import NOTHING_HAPPENS, Engine
 from hiper.envs.alfworld.expert import Expert
 from hiper.envs.alfworld.game import GOAL_KINDS, Flag, Game, Goal
 from hiper.envs.alfworld.generate import GeneratedGames
-from hiper.envs.alfworld.homes import Dice, Size
+from hiper.envs.alfworld.homes import Size
 from hiper.envs.alfworld.ladder import LadderEngine, LadderGame, engine_of, turn_limit
 from hiper.envs.alfworld.placement import placement
+from hiper.envs.dice import Dice
 from hiper.envs.errors import UnknownName
 from tests.envs.official_data import official_data
 from tools.fit_placement import dumps, fit

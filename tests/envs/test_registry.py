@@ -11,9 +11,11 @@ from gymnasium.spaces import Discrete, Text
 
 import hiper
 from hiper.envs import (
+    About,
     CheckFailed,
     EnvError,
     UnknownName,
+    about,
     check_env,
     make,
     make_vec,
@@ -53,6 +55,7 @@ class Counting(gymnasium.Env[str, str]):
 @pytest.fixture(autouse=True)
 def _forget_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr(registry, "_told", {})
 
 
 def test_a_registered_environment_is_made_by_name() -> None:
@@ -77,6 +80,42 @@ def test_an_unknown_name_offers_the_nearest() -> None:
     with pytest.raises(UnknownName) as caught:
         make("alfwrld")
     assert str(caught.value) == "unknown environment 'alfwrld'; known: alfworld, webshop; did you mean 'alfworld'?"
+
+
+# What an environment says of itself
+
+
+def test_each_environment_has_the_splits_that_it_names() -> None:
+    for name in ("alfworld", "webshop"):
+        own = about(name)
+        for split in (own.train_split, *own.eval_splits):
+            make(name, split=split)
+        for view in own.views.values():
+            make(name, split=own.eval_splits[-1], **view)
+    assert about("alfworld").eval_splits == ("valid_seen", "valid_unseen")
+    assert about("webshop").eval_splits == ("test",)
+    assert dict(about("webshop").views["verl-agent"]) == {"compat": "verl-agent"}
+
+
+def test_a_registered_environment_tells_its_splits_or_has_them_told() -> None:
+    class Telling(Counting):
+        about = About(train_split="fit", eval_splits=("dev", "held-out"))
+
+    register("silent", Counting)
+    register("telling", Telling)
+    register("told", Telling, About(eval_splits=("other",)))
+    assert about("silent") == About(train_split="train", eval_splits=("test",))
+    assert about("telling") is Telling.about
+    assert about("told").eval_splits == ("other",)
+    register("told", Telling)
+    assert about("told") is Telling.about
+    with pytest.raises(UnknownName, match="did you mean 'telling'"):
+        about("teling")
+    register("strange", type("Strange", (Counting,), {"about": "train"}))
+    with pytest.raises(EnvError, match="`about` of environment 'strange' must be an About, not str"):
+        about("strange")
+    with pytest.raises(ValueError, match="must name a split at least"):
+        About(eval_splits=())
 
 
 def test_wrong_registrations_are_refused() -> None:
@@ -171,6 +210,7 @@ FAULTS: list[tuple[dict[str, object], str]] = [
     ({"step": with_step(lambda answer: (*answer[:2], True, True, answer[4]))}, "are both set"),
     ({"step": frozen_step}, "step after the end of an episode must raise gymnasium.error.ResetNeeded"),
     ({"step": careless_step}, "step(7) must raise TypeError or ValueError"),
+    ({"admits": lambda self, action: False}, "admits('wait') must be True: it is an admissible command"),
     ({"reset": unseeded_reset}, "two episodes with seed 0 and the same actions differ"),
     ({"reset": forgetful_reset}, "the episode after that of seed 0, reset without a seed, is not the same"),
 ]

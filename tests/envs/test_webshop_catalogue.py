@@ -119,11 +119,24 @@ def test_bad_attributes(about: Any, message: str, tmp_path: Path) -> None:
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataNotFound, match="is no folder"):
         official.find(tmp_path / "nowhere")
-    with pytest.raises(DataNotFound, match=r"no items_shuffle\*.json in"):
+    with pytest.raises(
+        DataNotFound, match=r"no items_shuffle\*\.json and no items_ins_v2\*\.json in .* may be missing"
+    ):
+        official.find(tmp_path)
+    write_files(tmp_path / "a", [item()], human={})
+    for name in ("items_ins_v2", "items_shuffle"):
+        (tmp_path / "a" / f"{name}.json").rename(tmp_path / name)
+        with pytest.raises(DataNotFound, match=rf"a lacks {name}\*\.json$"):
+            official.find(tmp_path)
+        (tmp_path / name).rename(tmp_path / "a" / f"{name}.json")
+    for name in ("items_ins_v2", "items_shuffle"):
+        (tmp_path / "a" / f"{name}.json").unlink()
+    with pytest.raises(DataNotFound, match=r"a lacks items_shuffle\*\.json and items_ins_v2\*\.json$"):
         official.find(tmp_path)
     write_files(tmp_path / "a", [item()])
-    (tmp_path / "a" / "items_ins_v2.json").unlink()
-    with pytest.raises(DataNotFound, match=r"lacks items_ins_v2\*.json"):
+    for name in ("items_human_ins", "items_ins_v2"):
+        (tmp_path / "a" / f"{name}.json").unlink()
+    with pytest.raises(DataNotFound, match=r"\(nor has it items_human_ins\.json, which may be missing\)"):
         official.find(tmp_path)
     write_files(tmp_path / "a", [item()])
     assert official.find(tmp_path) == official.find(tmp_path / "a")
@@ -261,8 +274,8 @@ _OPEN = """
 import sys, time
 from hiper.envs.webshop import catalogue
 build, calls = catalogue.build, []
-def slow(files, folder):
-    build(files, folder)
+def slow(files, folder, tell):
+    build(files, folder, tell)
     calls.append(folder)
     print("building", flush=True)
     time.sleep(60 if len(sys.argv) > 2 else 0.5)

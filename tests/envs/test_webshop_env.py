@@ -336,6 +336,34 @@ def test_no_text_breaks_it_and_no_state_leaks(actions: list[str | int], goal: in
     assert seen[0] == seen[1]
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(action, max_size=25), st.integers(0, 50))
+def test_it_admits_what_leads_somewhere(actions: list[str | int], goal: int) -> None:
+    env = shared(None)[0]
+    _, info = env.reset(options={"goal": goal})
+    for text in actions:
+        action = chosen(text, info["admissible_commands"])
+        admitted, before = env.admits(action), env._state
+        *_, over, _, info = env.step(action)
+        assert admitted == (env._state is not before)
+        if over:
+            break
+
+
+def test_it_admits_more_than_it_lists() -> None:
+    for compat in (None, "verl-agent"):
+        env = make(compat=compat)
+        _, info = env.reset(seed=0)
+        *_, info = env.step(f"search[{env.goal.product.title}]")
+        product = info["admissible_commands"][-1]
+        for other in ("search[mug]", product.upper().replace("CLICK", "click")):
+            assert env.admits(other)
+            assert other not in info["admissible_commands"]
+        for nothing in ("search[]", "look", "click[buy now]", product.upper()):
+            assert not env.admits(nothing)
+    assert env.admits("click[next >]")  # of one page of results: it is offered, as in the original
+
+
 def play_beside_the_twin(folder: Path, episodes: int, seed: int) -> int:
     """Random episodes in both; what they show must be the same. The number of steps."""
     env = WebshopEnv(data=folder, split="all", compat="verl-agent", max_steps=1000)

@@ -140,6 +140,14 @@ def test_long_queries_over_a_catalogue(patience: int, monkeypatch: pytest.Monkey
         ]
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(0, 3), st.sampled_from([4, 100, 8192]))
+def test_the_value_of_a_rank(seed: int, rank: int, digits: int, sample: int) -> None:
+    values = np.random.default_rng(seed).random(rank + seed % 500).round(digits)  # with many ties
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_module, "_SAMPLE", sample)
+        assert index_module._best(values, rank) == sorted(values, reverse=True)[rank - 1]
+
+
 def test_documents_may_be_added_in_any_order(tmp_path: Path) -> None:
     builder = IndexBuilder()
     for document in ("red mug", "blue mug", "red cup"):

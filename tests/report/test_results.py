@@ -39,6 +39,12 @@ def test_kinds_are_kept_apart_and_held_out_splits_come_first() -> None:
     assert found[1].before is None
 
 
+def test_views_are_kept_apart() -> None:
+    found = comparisons([{**row("test"), "view": view} for view in ("default", "published")])
+    assert [one.title.partition("test")[2] for one in found] == [", default", ", published"]
+    assert all(one.before is None for one in found)
+
+
 def test_old_and_bare_rows_are_read_as_far_as_they_go() -> None:
     (found,) = comparisons([{"success": 0.5}, {"split": "no success here"}])
     assert found.title == "evaluation"

@@ -1,8 +1,10 @@
 """Episodes: how they end, what is written down, and that none depends on the company it is played in."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from gymnasium.wrappers import OrderEnforcing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,17 +132,23 @@ def test_a_template_admits_what_fills_it() -> None:
     assert trajectory.game == "17"
 
 
-class Choosy(Corridor):
-    """Says itself what can be done: any move, in capitals or not."""
+class Judging(Corridor):
+    """Takes `Forward` too, though it does not list it; its judgement fails on `divide`."""
 
     def admits(self, action: str) -> bool:
-        return action.lower() in ("forward", "back")
+        if action == "divide":
+            raise OSError("the engine is gone")
+        return action.lower() in {"forward", "back"}
 
 
-def test_an_environment_that_judges_actions_itself_is_asked() -> None:
-    say = say_in_turn(*(PLAN.format(Decision.SWITCH, "s", text) for text in ("FORWARD", "wait")))
-    trajectory = play_one(say, env=Choosy(), turns=2)
-    assert [turn.invalid for turn in trajectory.turns] == [None, Invalid.NOT_ADMISSIBLE]
+@pytest.mark.parametrize("make_env", [Judging, lambda: OrderEnforcing(Judging())], ids=["bare", "wrapped"])
+def test_the_environment_judges_actions_itself_where_it_can(make_env: Callable[[], Any]) -> None:
+    actions = ("Forward", "wait", "dance", "divide")
+    puppet = Puppet(say_in_turn(*(PLAN.format(Decision.SWITCH, "s", action) for action in actions)))
+    layout = make_layout("transcript", PLAN, {"header": "none"})
+    (trajectory,) = play(make_env, puppet, PLAN, layout, [corridor(2)], limits=Limits(turns=50), retries=1)
+    assert [turn.invalid for turn in trajectory.turns] == [None, Invalid.NOT_ADMISSIBLE, Invalid.NOT_ADMISSIBLE]
+    assert (trajectory.ending, trajectory.crashes) == (Ending.CRASHED, 2)  # as it cannot say of `divide`
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from hiper.envs import about
 from hiper.runs.config import Config, ConfigError, described, keys, load_config, make_config, to_toml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +57,26 @@ def test_what_is_not_given_has_the_default_of_its_place() -> None:
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_what_is_shipped_can_be_read(file: Path) -> None:
     assert load_config(file) == make_config(tomllib.loads(file.read_text(encoding="utf-8")))
+
+
+def test_splits_that_are_not_given_are_those_of_the_environment() -> None:
+    for name in ("alfworld", "webshop"):
+        config = make_config({"env": {"name": name}})
+        own = about(name)
+        assert config.eval.splits == own.eval_splits
+        assert config.env.train_split == config.sft.split == own.train_split
+        assert make_config({"env": {"name": name}, "eval": {"splits": []}}).eval.splits == ()
+    given = make_config({"sft": {"split": "a"}}, ["env.name=webshop", "env.train_split=b", 'eval.splits=["c"]'])
+    assert (given.sft.split, given.env.train_split, given.eval.splits) == ("a", "b", ("c",))
+    with pytest.raises(ConfigError, match=r"unknown environment 'webshp'; .* did you mean 'webshop'"):
+        make_config({"env": {"name": "webshp"}})
+
+
+def test_a_resolved_configuration_can_be_read_where_its_environment_is_not_known(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(to_toml(make_config({})).replace('"alfworld"', '"gone"'), encoding="utf-8")
+    config = load_config(file)
+    assert (config.env.name, config.eval.splits) == ("gone", ("valid_seen", "valid_unseen"))
 
 
 def test_overrides_are_toml_values_and_bare_words_strings() -> None:

@@ -98,7 +98,7 @@ def few(data: None = None, split: str = "valid_unseen", **more: Any) -> Alfworld
     return AlfworldEnv(data=_games(split), split=split, **more)
 
 
-hiper.register("few", few)
+hiper.register("few", few, AlfworldEnv.about)
 
 
 def settings() -> dict[str, Any]:

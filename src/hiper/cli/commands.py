@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hiper.cli.show import Screen
+from hiper.cli.show import Screen, shown
 
 if TYPE_CHECKING:
     from hiper.runs.config import Config
@@ -64,18 +64,19 @@ def _carry_out(config: "Config", out: Path, json_file: str | None, *, only_imita
 def evaluate(arguments: argparse.Namespace) -> int:
     """`hiper eval`."""
     from hiper.report import result_table
-    from hiper.runs.look import SPLITS, evaluate_agent
+    from hiper.runs.look import evaluate_agent
 
     screen = Screen()
     rows = evaluate_agent(
         arguments.model,
         _where(arguments),
-        splits=arguments.split or SPLITS,
+        splits=arguments.split or (),
         episodes=arguments.episodes,
         temperature=arguments.temperature,
         seed=arguments.seed,
         base_url=arguments.base_url,
         capacity=arguments.capacity,
+        all_views=arguments.compat,
         save=None if arguments.save is None else Path(arguments.save),
         on_split=lambda split, total: screen.stage(split, 0, total),
         on_done=lambda episode: screen.tick(),
@@ -121,7 +122,7 @@ def _play_yourself(arguments: argparse.Namespace) -> int:
     options = {"game": arguments.game} if arguments.game else None
     observation, info = env.reset(seed=arguments.seed, options=options)
     print(f"{PLAY_HELP}\n\n{observation}\n")
-    over = False
+    over = truncated = False
     while not over:
         action = _ask()
         if action is None:
@@ -132,7 +133,8 @@ def _play_yourself(arguments: argparse.Namespace) -> int:
         observation, _, terminated, truncated, info = env.step(action)
         over = terminated or truncated
         print(f"{observation}\n")
-    print("You did it." if info.get("won") else "Out of turns.")
+    lost = "Out of turns." if truncated else f"That was not all of it: score {info.get('task_score', 0.0):.2f}."
+    print("You did it." if info.get("won") else lost)
     return 0
 
 
@@ -212,15 +214,22 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def data(arguments: argparse.Namespace) -> int:
     """`hiper data`."""
-    from hiper.runs.look import describe_data
+    from hiper.runs.look import describe_data, find_data
 
-    splits = describe_data(arguments.path)
-    for split, row in splits.items():
-        print(
-            f"{split:13s} {row['games']:6d} games   {row['env_version']}   sha256 {row['data_sha256']}",
-            file=sys.stderr,
-        )
-    _emit(arguments.json, {"path": arguments.path, "splits": splits})
+    env, path = find_data(arguments.env, arguments.path)
+    screen = Screen()
+    try:
+        found = describe_data(env, path, screen.work)
+    finally:
+        screen.close()
+    for name, value in found.facts.items():
+        screen.say(f"{name.replace('_', ' '):28s} {shown(value)}")
+    for split, row in found.splits.items():
+        screen.say(f"{split:13s} {row['games']:6d} games   {row['env_version']}   sha256 {row['data_sha256']}")
+    for sentence in found.absent:
+        screen.say(sentence)
+    splits = {split: dict(row) for split, row in found.splits.items()}
+    _emit(arguments.json, {"env": env, "path": path, **found.facts, "absent": list(found.absent), "splits": splits})
     return 0
 
 

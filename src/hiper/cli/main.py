@@ -52,7 +52,13 @@ def _demo(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 
 def _data(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p = sub.add_parser("data", help="check official data, count its games and prepare the cache")
-    p.add_argument("path", nargs="?", help="official ALFWorld tree or pack; without it, describes the generated games")
+    p.description = (
+        "Checks the data of an environment, says what it holds and what is missing, and builds what is kept of it. "
+        "The official ALFWorld tree or pack, or the folder of WebShop's files, of any size."
+    )
+    p.usage = "hiper data [-h] [--json FILE] [ENVIRONMENT] [PATH]"
+    p.add_argument("env", nargs="?", metavar="ENVIRONMENT", help="alfworld (may be left out), webshop, ...")
+    p.add_argument("path", nargs="?", metavar="PATH", help="official data; without it, describes what is generated")
     p.add_argument("--json", metavar="FILE", help="write the result there; - for standard output")
     p.set_defaults(run=commands.data)
 
@@ -80,8 +86,13 @@ def _eval(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.add_argument("model", help="run or model folder, hub name, 'expert', 'random', or 'openai:NAME' with --base-url")
     p.add_argument("--env", help="environment (default: the run's, else alfworld)")
     p.add_argument("--data", help='official data, "" for generated games (default: as in the run, else generated)')
-    p.add_argument("--split", action="append", help="may be given several times (default: valid_seen and valid_unseen)")
+    p.add_argument("--split", action="append", help="may be given several times (default: those of the environment)")
     p.add_argument("--episodes", type=_count, default=0, help="at most so many games of each split (default: all)")
+    p.add_argument(
+        "--compat",
+        action="store_true",
+        help="also in the environment's other views, e.g. WebShop's as verl-agent has it",
+    )
     p.add_argument("--max-turns", type=int, help="turn limit (default: the run's, else 50)")
     p.add_argument("--temperature", type=_temperature, default=0.0, help="0 is greedy (default: %(default)s)")
     p.add_argument(
@@ -107,7 +118,7 @@ def _play(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.add_argument("--watch", action="store_true", help="watch the model instead of playing")
     p.add_argument("--env", help="environment (default: the run's, else alfworld)")
     p.add_argument("--data", help='official data, "" for generated games (default: as in the run, else generated)')
-    p.add_argument("--split", default="valid_unseen", help="default: %(default)s")
+    p.add_argument("--split", help="default: the last that the environment evaluates on")
     p.add_argument("--game", help="name of the game (default: one chosen by the seed)")
     p.add_argument("--seed", type=_count, default=0, help="of the game and of sampling (default: %(default)s)")
     p.add_argument("--temperature", type=_temperature, default=0.0, help="0 is greedy (default: %(default)s)")

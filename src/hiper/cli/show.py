@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import cast
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -30,6 +32,7 @@ class Screen:
         self._begin = time.monotonic()
         self._done_before = 0
         self._last_line = 0.0
+        self._working = ""
 
     def stage(self, name: str, done: int, total: int) -> None:
         """A stage begins (or is taken up at step `done`)."""
@@ -66,6 +69,23 @@ class Screen:
         """One more of what the present stage counts."""
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
+
+    def work(self, name: str, done: int, total: int) -> None:
+        """How far a long piece of work has come; a new name begins a new one. In a pipe, a line every ten seconds."""
+        if name != self._working:
+            self.close()
+            self._working, self._begin, self._last_line = name, time.monotonic(), time.monotonic()
+            if self.is_live:
+                columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+                self._bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=self.console)
+                self._bar.start()
+                self._task = self._bar.add_task(name, total=total)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done)
+        elif time.monotonic() - self._last_line > 10 and done:
+            self._last_line = time.monotonic()
+            left = (self._last_line - self._begin) / done * (total - done)
+            self.say(f"{name}: {done / total:.0%}  left {_duration(left)}")
 
     def board(self, done: int, total: int, left_s: float | None, text: str) -> None:
         """How far a comparison has come. In a pipe, a line every half minute."""
@@ -112,6 +132,13 @@ def _digest(stage: str, row: Row) -> str:
         f"success {_number(row, 'rollout/success'):.0%}  turns {_number(row, 'rollout/turns'):.1f}  "
         f"switches {_number(row, 'rollout/switches'):.1f}  valid {_number(row, 'rollout/valid_rate'):.0%}"
     )
+
+
+def shown(value: object) -> str:
+    """A fact for people: numbers with commas, several things side by side."""
+    if isinstance(value, Mapping):
+        return "  ".join(f"{name} {shown(one)}" for name, one in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _number(row: Row, key: str) -> float:

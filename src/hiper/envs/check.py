@@ -31,7 +31,8 @@ def check_env(env: TextEnv, seed: int = 0) -> None:
     The contract: spaces are `gymnasium.spaces.Text` and hold every observation and admissible command;
     `info` has `admissible_commands`, a list of str; an ending is terminated or truncated, never both; equal
     seeds and actions give equal episodes, also after further resets without a seed; after an ending `step`
-    raises ResetNeeded; an action that is no str raises TypeError or ValueError.
+    raises ResetNeeded; an action that is no str raises TypeError or ValueError. Where it has a method
+    `admits(action)`, which says whether an action is possible now, that is True of the commands in the list.
     """
     faults = list(_space_faults(env))
     if not faults:
@@ -82,10 +83,17 @@ class _Episode:
             action = commands[len(self.seen) % len(commands)] if commands else "look"
             if not env.action_space.contains(action):
                 self.faults.append(f"the admissible command {action!r} is not in action_space")
+            if commands and not _admits(env, action):
+                self.faults.append(f"admits({action!r}) must be True: it is an admissible command")
             answer = env.step(action)
             self.seen.append(answer)
             self.faults += _step_faults(env, answer)
             self.is_over = not self.faults and (answer[2] or answer[3])
+
+
+def _admits(env: TextEnv, action: str) -> bool:
+    """What the environment says of an action, if it judges them itself."""
+    return not env.has_wrapper_attr("admits") or env.get_wrapper_attr("admits")(action) is True
 
 
 def _second_start(env: TextEnv, seed: int) -> object:

@@ -6,7 +6,8 @@ A package offers an environment through the entry-point group `hiper.envs`, for 
     mygame = "mypackage.env:MyGame"
 
 The entry point is called with the keyword arguments of `make` and returns a `gymnasium.Env` whose
-observations and actions are strings. `hiper.check_env` says whether it keeps the contract.
+observations and actions are strings. `hiper.check_env` says whether it keeps the contract. Its splits it
+tells by an attribute `about` (see `About`), without which they are called train and test.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Final, cast
 
 from gymnasium.vector import AutoresetMode
 
+from hiper.envs.about import About
 from hiper.envs.check import TextEnv
 from hiper.envs.errors import EnvError, UnknownName, nearest
 from hiper.envs.vector import TextVectorEnv
@@ -30,11 +32,12 @@ _BUILT_IN: Final[dict[str, EntryPoint]] = {
     "webshop": "hiper.envs.webshop.env:WebshopEnv",
 }
 _registered: dict[str, EntryPoint] = {}
+_told: dict[str, About] = {}  # what was said of registered environments
 
 
-def register(name: str, entry_point: EntryPoint) -> None:
+def register(name: str, entry_point: EntryPoint, about: About | None = None) -> None:
     """Makes an environment known as `name` in this process. entry_point: a callable, or
-    `package.module:name`.
+    `package.module:name`. about: its splits, where it does not tell them itself.
 
     A name registered before is replaced; a built-in name is an error (ValueError).
     """
@@ -43,6 +46,9 @@ def register(name: str, entry_point: EntryPoint) -> None:
     if isinstance(entry_point, str) and entry_point.count(":") != 1:
         raise ValueError(f"an entry point reads 'package.module:name', not {entry_point!r}")
     _registered[name] = entry_point
+    _told.pop(name, None)
+    if about is not None:
+        _told[name] = about
 
 
 def names() -> list[str]:
@@ -71,6 +77,18 @@ def make_vec(
     """
     factory = _factory(name)
     return TextVectorEnv([lambda: factory(**kwargs)] * num_envs, autoreset_mode, first_index)
+
+
+def about(name: str) -> About:
+    """What the environment called `name` says of itself, or was said of it when it was registered.
+
+    Raises UnknownName, offering the nearest name, and EnvError where its `about` is something else.
+    """
+    factory = _factory(name)
+    found = _told.get(name) or getattr(factory, "about", About())
+    if not isinstance(found, About):
+        raise EnvError(f"the attribute `about` of environment {name!r} must be an About, not {type(found).__name__}")
+    return found
 
 
 def _factory(name: str) -> Callable[..., TextEnv]:

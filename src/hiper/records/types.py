@@ -64,7 +64,7 @@ class Invalid(StrEnum):
     EMPTY_ACTION = "empty_action"
     TEXT_OUTSIDE_TAGS = "text_outside_tags"  # text before or between the blocks
     TEXT_AFTER_ACTION = "text_after_action"
-    NOT_ADMISSIBLE = "not_admissible"  # well formed, but the environment does not offer this action now
+    NOT_ADMISSIBLE = "not_admissible"  # well formed, but this action is not possible now, says the environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,10 +40,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The evaluations of one kind, in the order in which they were made: one at least."""
+    """The evaluations of one kind, in the order in which they were made: one at least.
+
+    view: under which of the environment's settings, where several were asked for; else empty.
+    """
 
     env: str
     split: str
+    view: str
     greedy: bool
     results: tuple[Result, ...]
 
@@ -65,7 +69,8 @@ class Comparison:
     @property
     def title(self) -> str:
         """What was evaluated, in words."""
-        return f"{self.env} {self.split}".strip() or "evaluation"
+        where = f"{self.env} {self.split}".strip() or "evaluation"
+        return f"{where}, {self.view}" if self.view else where
 
     @property
     def held_out(self) -> bool:
@@ -77,15 +82,16 @@ class Comparison:
 
 
 def comparisons(evals: Iterable[Row]) -> tuple[Comparison, ...]:
-    """One comparison for each environment, split and way of sampling; held-out splits first."""
-    kinds: dict[tuple[str, str, bool], list[Result]] = {}
+    """One comparison for each environment, split, view and way of sampling; held-out splits first."""
+    kinds: dict[tuple[str, str, str, bool], list[Result]] = {}
     for row in evals:
         if not math.isnan(number(row, "success")):
-            kind = (str(row.get("env", "")), str(row.get("split", "")), row.get("greedy") is True)
+            env, split, view = (str(row.get(key, "")) for key in ("env", "split", "view"))
+            kind = (env, split, view, row.get("greedy") is True)
             kinds.setdefault(kind, []).append(_result(row))
     found = [
-        Comparison(env=env, split=split, greedy=greedy, results=tuple(results))
-        for (env, split, greedy), results in kinds.items()
+        Comparison(env=env, split=split, view=view, greedy=greedy, results=tuple(results))
+        for (env, split, view, greedy), results in kinds.items()
     ]
     return tuple(sorted(found, key=_prominence))
 

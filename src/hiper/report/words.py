@@ -33,7 +33,7 @@ STAGES: Mapping[str, str] = {"sft": "imitation", "train": "training", "eval": "e
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
 
-_HELD_OUT = {"valid", "valid_seen", "valid_unseen", "val", "test", "eval", "dev"}
+_HELD_OUT = {"valid", "valid_seen", "valid_unseen", "validation", "val", "test", "eval", "dev"}
 _CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
 _UNSHOWABLE = dict.fromkeys((*range(0x80, 0xA0), *range(0xD800, 0xE000)), 0xFFFD)
 

@@ -233,7 +233,10 @@ class _Table:
         if sample.overflow and not sample.reply_ids and not sample.text:
             self._end(sample.slot, _token_limit(episode))
             return
-        reply = self._read(sample.slot, episode, sample)
+        reply = self._read(episode, sample)
+        if isinstance(reply, Exception):
+            self._replay(sample.slot, episode, reply)
+            return
         outcome = self._outcome(sample.slot, episode, reply)
         if isinstance(outcome, Exception):
             self._replay(sample.slot, episode, outcome)
@@ -245,12 +248,15 @@ class _Table:
         else:
             self._end(sample.slot, ending)
 
-    def _read(self, slot: int, episode: _Episode, sample: Sample) -> Reply:
+    def _read(self, episode: _Episode, sample: Sample) -> Reply | Exception:
         """The parsed reply, with the environment's say on whether its action is possible now."""
         reply = self.interface.parse(sample.text, subgoal=episode.subgoal, cut=sample.cut or sample.overflow)
-        if reply.invalid is None and not _is_possible(self.envs[slot], episode.info, reply.action):
-            return replace(reply, invalid=Invalid.NOT_ADMISSIBLE)
-        return reply
+        if reply.invalid is not None:
+            return reply
+        possible = _attempt(lambda: _is_possible(self.envs[sample.slot], episode.info, reply.action))
+        if isinstance(possible, Exception):
+            return possible
+        return reply if possible else replace(reply, invalid=Invalid.NOT_ADMISSIBLE)
 
     def _outcome(self, slot: int, episode: _Episode, reply: Reply) -> _Outcome | Exception:
         """Step the environment; a reply that did not parse is answered here and the world stands still."""
@@ -399,10 +405,10 @@ def _admissible(info: Mapping[str, object]) -> tuple[str, ...] | None:
 
 
 def _is_possible(env: Env, info: Mapping[str, object], action: str) -> bool:
-    """Whether an action is possible now: the environment's own word (`admits`), else by the list of its commands."""
-    own = getattr(env.unwrapped, "admits", None)
-    if own is not None:
-        return bool(own(action))
+    """Whether an action does something now: the environment's own judgement (`env.admits(action)`) where it has one,
+    else whether it is on its list; an environment that has neither takes anything."""
+    if env.has_wrapper_attr("admits"):
+        return bool(env.get_wrapper_attr("admits")(action))
     admissible = _admissible(info)
     return admissible is None or admits(admissible, action)
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from hiper.envs import EnvError, about
 from hiper.runs.guards import GUARDS
 
 Estimator = Literal[
@@ -40,7 +41,7 @@ class EnvConfig(Section):
     data: str = ""
     """Path to official data; empty: games are generated, nothing is needed."""
     train_split: str = "train"
-    """Games that training plays."""
+    """Games that training plays (default: as the environment says)."""
     max_turns: Positive = 50
     """Turn limit of an episode; every reply counts."""
     options: dict[str, str | int | float | bool] = {}
@@ -112,7 +113,7 @@ class ImitationConfig(Section):
     episodes: Positive = 32
     """Expert episodes a step, always new ones."""
     split: str = "train"
-    """Games that the expert shows."""
+    """Games that the expert shows (default: the environment's for training)."""
     search: str = "varied"
     """How the environment's expert searches: best, varied or, in WebShop, quick."""
     observation_weight: NonNegative = 0.0
@@ -199,8 +200,8 @@ class TrainConfig(Section):
 
 
 class EvalConfig(Section):
-    splits: tuple[str, ...] = ("valid_seen", "valid_unseen")
-    """Splits that are evaluated, every game of them."""
+    splits: tuple[str, ...] = ()
+    """Splits that are evaluated, every game of them (default: the environment's for evaluation); []: none."""
     every: Count = 0
     """Evaluate every so many training steps; 0: only before and after."""
     episodes: Count = 0
@@ -276,7 +277,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def make_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
-    """The configuration of a plain dictionary plus overrides. Raises ConfigError with one line."""
+    """The configuration of a plain dictionary plus overrides. Raises ConfigError with one line.
+
+    Splits that are not given are those of the environment: the configuration that comes out names them.
+    """
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
@@ -284,10 +288,28 @@ def make_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
         _set(data, key.strip().split("."), _value(value.strip()))
     try:
         config = Config.model_validate(_over(Config().model_dump(), data))
+        config = Config.model_validate(_over(config.model_dump(), _over(_splits(config.env.name, data), data)))
     except ValidationError as error:
         raise ConfigError(_explain(error)) from error
     _check_groups(config)
     return config
+
+
+def _splits(env: str, data: dict[str, Any]) -> dict[str, Any]:
+    """The settings that an environment decides; nothing where all are given: an old run need not know it any more."""
+    if all(
+        key in data.get(section, {}) for section, key in (("env", "train_split"), ("sft", "split"), ("eval", "splits"))
+    ):
+        return {}
+    try:
+        own = about(env)
+    except EnvError as error:
+        raise ConfigError(f"env.name: {error}") from error
+    return {
+        "env": {"train_split": own.train_split},
+        "sft": {"split": own.train_split},
+        "eval": {"splits": own.eval_splits},
+    }
 
 
 def _check_groups(config: Config) -> None:

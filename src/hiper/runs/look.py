@@ -11,16 +11,17 @@ from pathlib import Path
 import gymnasium
 import torch
 
+from hiper.envs import Survey, Tell, about, names
 from hiper.records import Trajectory, write_trajectories
 from hiper.rollout import Limits, Task, play
 from hiper.runs.agent import open_agent
-from hiper.runs.config import Config, EnvConfig, make_config
+from hiper.runs.config import Config, ConfigError, EnvConfig, make_config
 from hiper.runs.evaluate import evaluate
 from hiper.runs.setup import build_interface, build_layout
 from hiper.runs.world import World
 
 Row = dict[str, object]
-SPLITS = ("valid_seen", "valid_unseen")
+DEFAULT_VIEW = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Where:
 
 def placed(base: Config, where: Where) -> Config:
     """The agent's configuration in the place where it is to play. Options for generated games stay with those."""
-    changes = base.model_dump()
+    changes = base.model_dump(exclude={"env": {"train_split"}, "sft": {"split"}, "eval": {"splits"}})
     name = base.env.name if where.env is None else where.env
     data = base.env.data if where.data is None else where.data
     same = base.env.name == name and bool(base.env.data) == bool(data)
@@ -49,41 +50,68 @@ def evaluate_agent(
     name: str,
     where: Where,
     *,
-    splits: Sequence[str] = SPLITS,
+    splits: Sequence[str] = (),
     episodes: int = 0,
     temperature: float = 0.0,
     seed: int = 0,
     base_url: str = "",
     capacity: int | None = None,
+    all_views: bool = False,
     save: Path | None = None,
     on_split: Callable[[str, int], None] = lambda split, total: None,
     on_done: Callable[[Trajectory], None] | None = None,
 ) -> list[Row]:
-    """One row for each split. `on_split` is told what comes and how many games it has."""
+    """One row for each split. `on_split` is told what comes and how many games it has. splits: empty for those that
+    the environment evaluates on. all_views: also under each of the views that the environment declares (`About.views`),
+    a row for each of those as well; `view` in the row says which.
+    Raises ConfigError where views are asked for and there is none.
+    """
     base, sampler, is_expert = open_agent(
         name, overrides=where.overrides, temperature=temperature, base_url=base_url, capacity=capacity
     )
     config = placed(base, where)
-    world = World(config.env)
     rows: list[Row] = []
     kept: list[Trajectory] = []
-    for split in splits:
-        on_split(split, len(world.all_tasks(split, limit=episodes, seed=seed)))
-        row, played = evaluate(
-            config, world, sampler, split, seed=seed, limit=episodes, expert=is_expert, on_done=on_done
-        )
-        rows.append({"model": name, "temperature": temperature, **row})
-        kept += played
+    for view, seen in (_views(config, where.overrides) if all_views else {"": config}).items():
+        world = World(seen.env)
+        for split in splits or about(seen.env.name).eval_splits:
+            on_split(f"{split}, {view}" if view else split, len(world.all_tasks(split, limit=episodes, seed=seed)))
+            row, played = evaluate(
+                seen, world, sampler, split, seed=seed, limit=episodes, expert=is_expert, on_done=on_done
+            )
+            rows.append({"model": name, "temperature": temperature, **({"view": view} if view else {}), **row})
+            kept += played
+        world.close()
     if save is not None:
         write_trajectories(save, kept)
     return rows
 
 
-def watch(name: str, where: Where, split: str, *, game: str | None, seed: int, temperature: float) -> Trajectory:
-    """One episode of an agent."""
+def _views(config: Config, overrides: Sequence[str]) -> dict[str, Config]:
+    """The configuration in the default view, whatever the agent was trained in, and in each that its environment
+    declares."""
+    env = config.env
+    declared = about(env.name).views
+    if not declared:
+        raise ConfigError(f"environment {env.name!r} has one view only: there is nothing to compare it with")
+    keys = {key for options in declared.values() for key in options}
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key.removeprefix("env.options.") in keys:
+            raise ConfigError(f"{key} is what the views differ in: leave out either the setting or the views")
+    plain = {key: value for key, value in env.options.items() if key not in keys}
+    return {
+        view: config.model_copy(update={"env": env.model_copy(update={"options": {**plain, **options}})})
+        for view, options in {DEFAULT_VIEW: {}, **declared}.items()
+    }
+
+
+def watch(name: str, where: Where, split: str | None, *, game: str | None, seed: int, temperature: float) -> Trajectory:
+    """One episode of an agent. split: None for the environment's own choice, as in `open_game`."""
     base, sampler, is_expert = open_agent(name, overrides=where.overrides, temperature=temperature)
     config = placed(base, where)
     world = World(config.env)
+    split = split or about(config.env.name).eval_splits[-1]
     more = {"expert": True} if is_expert else {}
     task = Task(seed=seed, options={"game": game} if game else None)
     limits = Limits(turns=config.env.max_turns)
@@ -91,15 +119,31 @@ def watch(name: str, where: Where, split: str, *, game: str | None, seed: int, t
     return play(make_env, sampler, build_interface(agent), build_layout(agent), [task], limits=limits)[0]
 
 
-def open_game(where: Where, split: str) -> gymnasium.Env[str, str]:
+def open_game(where: Where, split: str | None) -> gymnasium.Env[str, str]:
     """An environment for a person to play."""
-    return World(placed(Config(), where).env).make(split)
+    config = placed(make_config({}), where).env
+    return World(config).make(split or about(config.name).eval_splits[-1])
 
 
-def describe_data(path: str | None) -> dict[str, Row]:
-    """Games, version and hash of each split; prepares the cache on the way."""
-    world = World(EnvConfig(data=path or ""))
-    return {split: {"games": len(world.names(split)), **world.identity(split)} for split in ("train", *SPLITS)}
+def find_data(first: str | None, second: str | None) -> tuple[str, str | None]:
+    """Environment and path of `hiper data [ENVIRONMENT] [PATH]`. Alone, the name of an environment is one."""
+    default = EnvConfig().name
+    if first is None:
+        return default, None
+    return (default, first) if second is None and first not in names() else (first, second)
+
+
+def describe_data(name: str, path: str | None, tell: Tell) -> Survey:
+    """What the data of an environment holds, and all that is to be known of each split; prepares the cache on the way.
+
+    Raises EnvError where something is missing or damaged.
+    """
+    own = about(name)
+    if own.survey is not None:
+        return own.survey(path, tell)
+    world = World(EnvConfig(name=name, data=path or ""))
+    splits = (own.train_split, *own.eval_splits)
+    return Survey(splits={split: {"games": len(world.names(split)), **world.identity(split)} for split in splits})
 
 
 def diagnose() -> Row:

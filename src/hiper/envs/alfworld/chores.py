@@ -7,8 +7,9 @@ from functools import cache
 from typing import Final
 
 from hiper.envs.alfworld.game import Flag, Goal, GoalKind
-from hiper.envs.alfworld.homes import Dice, Home
+from hiper.envs.alfworld.homes import Home
 from hiper.envs.alfworld.placement import placement
+from hiper.envs.dice import Dice
 
 _NEW_PAIR: Final = 0.2  # how often item and target are drawn apart, which gives pairs that no official task has
 _REUSE: Final = 0.5  # how often a later stage of a ladder is about an item of an earlier one

@@ -23,6 +23,7 @@ import gymnasium
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Text
 
+from hiper.envs.about import About
 from hiper.envs.alfworld.data import GameSource, OfficialGames, open_games
 from hiper.envs.alfworld.game import renumber as renumber_game
 from hiper.envs.alfworld.generate import GeneratedGames
@@ -74,6 +75,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}  # type: ignore[misc]
+    about: ClassVar[About] = About(eval_splits=("valid_seen", "valid_unseen"))
 
     def __init__(
         self,

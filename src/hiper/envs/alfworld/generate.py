@@ -20,10 +20,11 @@ import numpy as np
 
 from hiper.envs.alfworld.chores import avoided, draw_stages, kinds
 from hiper.envs.alfworld.game import Game, Goal, ItemPart, build_game
-from hiper.envs.alfworld.homes import TRAINING_HOMES, Dice, Home, Size, home
+from hiper.envs.alfworld.homes import TRAINING_HOMES, Home, Size, home
 from hiper.envs.alfworld.ladder import MAX_CHAIN, ladder
 from hiper.envs.alfworld.placement import placement
 from hiper.envs.alfworld.sentence import task_sentence
+from hiper.envs.dice import Dice
 from hiper.envs.errors import DataError, UnknownName, nearest
 
 VERSION: Final = "generated-1"

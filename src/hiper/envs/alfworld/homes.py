@@ -6,67 +6,21 @@ number always give the same home.
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 from hiper.envs.alfworld.game import ReceptaclePart
 from hiper.envs.alfworld.placement import Room, placement
+from hiper.envs.dice import Dice
 
-T = TypeVar("T")
-K = TypeVar("K", bound=Hashable)
 Size = Literal["small", "full"]
 # What a small home keeps of its room, so that every kind of task can be set there.
 _ESSENTIAL: Final = frozenset({"sinkbasin", "microwave", "fridge"})
 _SMALL_LEAST, _SMALL_CHOICES = 6, 4  # a small home has 6, 7, 8 or 9 receptacles
 TRAINING_HOMES: Final = 100  # of each kind of room
-
-
-class Dice:
-    """Random draws that depend on a text and on nothing else."""
-
-    def __init__(self, text: str) -> None:
-        """text: the seed."""
-        # Only `random()` itself is promised to give the same numbers in later versions of Python.
-        self._next = random.Random(text).random
-
-    def chance(self, probability: float) -> bool:
-        """True with that probability."""
-        return self._next() < probability
-
-    def below(self, count: int) -> int:
-        """0, 1, ... or count - 1, all equally likely."""
-        return int(self._next() * count)
-
-    def one(self, things: Sequence[T]) -> T:
-        """One of the things, all equally likely."""
-        return things[self.below(len(things))]
-
-    def weighted(self, weights: Mapping[K, float]) -> K:
-        """A key, with odds as its weight. At least one weight must be positive."""
-        left = self._next() * sum(weights.values())
-        last = None
-        for key, weight in weights.items():
-            if weight > 0:
-                last = key
-                left -= weight
-                if left < 0:
-                    return key
-        if last is None:
-            raise ValueError("no weight is positive")
-        return last  # reached only through rounding
-
-    def number(self, histogram: Sequence[int]) -> int:
-        """A position in the histogram, with odds as the count there."""
-        return self.weighted(dict(enumerate(histogram)))
-
-    def shuffled(self, things: Sequence[T]) -> list[T]:
-        """The things in random order."""
-        order = sorted((self._next(), i) for i in range(len(things)))
-        return [things[i] for _, i in order]
 
 
 @dataclass(frozen=True, slots=True)

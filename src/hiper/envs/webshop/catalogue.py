@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from hiper.envs.about import Tell, silent
 from hiper.envs.errors import UnknownName, nearest
 from hiper.envs.webshop import cache, official
 from hiper.envs.webshop.index import Index, IndexBuilder, Numbers
@@ -26,7 +27,7 @@ _KEPT: Final = 1024  # products kept in memory as objects, about 5 KB each
 _BUILDERS: Final = ("analyzer.py", "catalogue.py", "index.py", "official.py", "porter.py", "product.py")
 
 
-def build(files: official.Files, folder: Path) -> None:
+def build(files: official.Files, folder: Path, tell: Tell = silent) -> None:
     """Writes everything that `Catalogue` opens. Raises DataError where the files are damaged."""
     index = IndexBuilder()
     asins: list[str] = []
@@ -36,7 +37,7 @@ def build(files: official.Files, folder: Path) -> None:
     queries: dict[str, int] = {}
     category, query = array("q"), array("q")
     with (folder / "products.jsonl").open("wb") as out:
-        for product in official.read_products(files):
+        for product in official.read_products(files, tell):
             sizes.append(out.write(to_bytes(product) + b"\n"))
             index.add(product.searched_text())
             asins.append(product.asin)
@@ -50,7 +51,7 @@ def build(files: official.Files, folder: Path) -> None:
     order = np.argsort(names, kind="stable").astype(np.int32)
     numbers = np.empty_like(order)
     numbers[order] = np.arange(len(order), dtype=np.int32)
-    index.write(folder, numbers)
+    index.write(folder, numbers, tell)
     arrays: dict[str, NDArray[np.generic]] = {
         "product_ends": np.fromiter(accumulate(sizes, initial=0), np.int64),
         "asins": names,
@@ -159,18 +160,20 @@ class Catalogue:
 _open: WeakValueDictionary[str, Catalogue] = WeakValueDictionary()
 
 
-def open_catalogue(data: str | Path | None = None, *, seed: int = 0, products: int = 3000) -> Catalogue:
+def open_catalogue(
+    data: str | Path | None = None, *, seed: int = 0, products: int = 3000, tell: Tell = silent
+) -> Catalogue:
     """The catalogue of the official files in a folder, or with None one of so many products made from a seed.
 
-    Built at the first use and kept on disk. Raises DataError or DataNotFound where the files are not as they
-    should be.
+    Built at the first use and kept on disk; `tell` hears how far that is.
+    Raises DataError or DataNotFound where the files are not as they should be.
     """
     files = official.find(generated_files(seed, products) if data is None else data)
-    sha256 = cache.remembered_hash(files.all(), files.sha256)
+    sha256 = cache.remembered_hash(files.all(), lambda: files.sha256(tell))
     found = _open.get(sha256)
     if found is None:
         name = f"catalogue-{sha256[:32]}-{cache.code_hash(_BUILDERS)[:16]}"
-        home = cache.built(name, lambda part: build(files, part))
+        home = cache.built(name, lambda part: build(files, part, tell))
         version = files.items.stem if data is not None else f"generated-{products}-{seed}"
         found = _open[sha256] = Catalogue(home, version, sha256)
     return found

@@ -27,8 +27,10 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Text
 
+from hiper.envs.about import About
 from hiper.envs.errors import UnknownName, nearest
 from hiper.envs.webshop import pages
+from hiper.envs.webshop.about import ABOUT, version
 from hiper.envs.webshop.catalogue import open_catalogue
 from hiper.envs.webshop.goals import Compat, open_goals
 from hiper.envs.webshop.nouns import rule_nouns, spacy_nouns
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from hiper.envs.webshop.expert import Expert, Search
 
 Info = dict[str, Any]  # Gymnasium's own type of `info`
-RULES_VERSION: Final = "webshop-1"
 MAX_OBSERVATION: Final = 1_000_000  # characters
 MAX_ACTION: Final = 16_384
 QUERY: Final = "search[<your query>]"  # stands for any search
@@ -62,6 +63,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}  # type: ignore[misc]
+    about: ClassVar[About] = ABOUT
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
     @property
     def version(self) -> str:
         """Rules and data in one string, for reports."""
-        return f"{RULES_VERSION}/{self._compat or 'fixed'}/{self.catalogue.version}"
+        return version(self.catalogue, self._compat)
 
     @property
     def data_sha256(self) -> str:
@@ -176,7 +178,10 @@ class WebshopEnv(gymnasium.Env[str, str]):
         return self._observation, reward, terminated, truncated, self._advised(info)
 
     def admits(self, action: str) -> bool:
-        """Whether an action does something now: any search, and a click on what is there, in capitals or not."""
+        """Whether an action leads somewhere now: a search on any page, or a click on what is there, in any case.
+
+        So more than `admissible_commands` lists. With `compat` also the clicks that it lists though they do nothing.
+        """
         parsed = parse_action(action, self._compat is not None)
         return parsed is not None and (parsed[0] == "search" or parsed[1] in self._targets)
 

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from hiper.envs.alfworld.homes import Dice
+from hiper.envs.dice import Dice
 
 Place = str  # of an attribute in an instruction: "front" of the noun, or behind "with" or "for"; "more": in none
 

@@ -18,7 +18,7 @@ from itertools import count, cycle, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from hiper.envs.alfworld.homes import Dice
+from hiper.envs.dice import Dice
 from hiper.envs.webshop.families import (
     PLACES,
     Attribute,

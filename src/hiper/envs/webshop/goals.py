@@ -14,7 +14,7 @@ import itertools
 import math
 import random
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, get_args, overload
 from weakref import WeakValueDictionary
@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from hiper.envs.about import Tell, silent
 from hiper.envs.errors import DataError, UnknownName, nearest
 from hiper.envs.webshop import cache
 from hiper.envs.webshop.catalogue import Catalogue
@@ -38,6 +39,7 @@ _PLACES: Final[dict[Compat, dict[str, tuple[int, int | None]]]] = {
     "verl-agent": {"test": (0, 500), "train": (500, None), "all": (0, None)},
     "princeton": {"test": (0, 500), "validation": (500, 1500), "train": (1500, None), "all": (0, None)},
 }
+_TOLD: Final = 1000  # products between two words on how far it is
 _BUILDERS: Final = ("goals.py", "reward.py")
 
 
@@ -48,12 +50,12 @@ class GoalSet:
     options, by number. prices: what each product costs, in dollars.
     """
 
-    def __init__(self, catalogue: Catalogue, seed: int, human: bool, shuffle_seed: int) -> None:
+    def __init__(self, catalogue: Catalogue, seed: int, human: bool, shuffle_seed: int, tell: Tell = silent) -> None:
         """Built at the first use and kept on disk. Raises DataError where there are no goals."""
         self.catalogue, self.human = catalogue, human
         key = f"{catalogue.sha256}/{seed}/{human}/{shuffle_seed}/{cache.code_hash(_BUILDERS)}"
         name = f"goals-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-        home = cache.built(name, lambda part: _build(catalogue, part, seed, human, shuffle_seed))
+        home = cache.built(name, lambda part: _build(catalogue, part, seed, human, shuffle_seed, tell))
         self.order: NDArray[np.int64] = cache.load_array(home, "order")
         self._places: NDArray[np.int64] = cache.load_array(home, "places")
         self.reachable: NDArray[np.bool_] = cache.load_array(home, "reachable")
@@ -191,20 +193,27 @@ _open: WeakValueDictionary[tuple[str, int, bool, int], GoalSet] = WeakValueDicti
 
 
 def open_goals(
-    catalogue: Catalogue, split: str, *, seed: int = 0, human: bool = False, compat: Compat | None = None
+    catalogue: Catalogue,
+    split: str,
+    *,
+    seed: int = 0,
+    human: bool = False,
+    compat: Compat | None = None,
+    tell: Tell = silent,
 ) -> Goals:
-    """The goals of a split of a catalogue. human: those written by people instead of the synthetic ones."""
+    """The goals of a split of a catalogue. human: those written by people instead of the synthetic ones. tell: hears
+    how far they are, where they have to be built."""
     if compat is not None and compat not in get_args(Compat):
         raise ValueError(f"compat must be None or one of {', '.join(get_args(Compat))}, not {compat!r}")
     shuffle_seed = _PRINCETON_SHUFFLE if compat == "princeton" else seed
     key = (catalogue.sha256, seed, human, shuffle_seed)
     goals = _open.get(key)
     if goals is None:
-        goals = _open[key] = GoalSet(catalogue, seed, human, shuffle_seed)
+        goals = _open[key] = GoalSet(catalogue, seed, human, shuffle_seed, tell)
     return Goals(goals, split, compat)
 
 
-def _build(catalogue: Catalogue, folder: Path, seed: int, human: bool, shuffle_seed: int) -> None:
+def _build(catalogue: Catalogue, folder: Path, seed: int, human: bool, shuffle_seed: int, tell: Tell) -> None:
     """Writes everything that `GoalSet` opens."""
     counts = catalogue.human if human else catalogue.combinations
     owners = np.flatnonzero(counts > 0 if human else counts >= 0)
@@ -219,7 +228,7 @@ def _build(catalogue: Catalogue, folder: Path, seed: int, human: bool, shuffle_s
     order = list(range(total))
     random.Random(shuffle_seed).shuffle(order)
     shuffled = np.array(order)
-    reachable = np.concatenate([_reachable(catalogue.product(owner), human) for owner in owners.tolist()])
+    reachable = np.concatenate(list(_all_reachable(catalogue, owners.tolist(), human, tell)))
     arrays: dict[str, NDArray[np.generic]] = {
         "owners": owners,
         "firsts": firsts,
@@ -293,6 +302,14 @@ def _human_goal(product: Product, k: int, *, name: str, bound: float, reachable:
 
 def _with_attributes(product: Product) -> list[HumanGoal]:
     return [goal for goal in product.human_goals if goal.attributes]
+
+
+def _all_reachable(catalogue: Catalogue, owners: Sequence[int], human: bool, tell: Tell) -> Iterator[NDArray[np.bool_]]:
+    """`_reachable` of one product after another."""
+    for done, owner in enumerate(owners, start=1):
+        yield _reachable(catalogue.product(owner), human)
+        if done % _TOLD == 0 or done == len(owners):
+            tell("checking goals", done, len(owners))
 
 
 def _reachable(product: Product, human: bool) -> NDArray[np.bool_]:

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hiper.envs.about import Tell, silent
 from hiper.envs.webshop.analyzer import terms
 from hiper.envs.webshop.cache import load_array, save_array
 
@@ -31,7 +32,8 @@ _TF_BITS: Final = 16
 _MAX_TF: Final = (1 << _TF_BITS) - 1
 _ROUNDING: Final = 1e-5  # relative, far above what rounding does to a score
 _WORTH_A_LOOK: Final = 20_000  # postings still to be read; with fewer, looking for a way out takes longer
-_FEW: Final = 16  # looking a document up takes as long as adding to so many
+_SAMPLE: Final = 8192  # scores that are sorted to see which of many are worth sorting
+_FEW: Final = 8  # looking a document up takes as long as adding to so many
 
 Numbers = NDArray[np.int32]
 
@@ -64,8 +66,9 @@ class IndexBuilder:
         self._sizes.append(len(counts))
         self._lengths.append(len(found))
 
-    def write(self, folder: Path, numbers: Numbers) -> None:
+    def write(self, folder: Path, numbers: Numbers, tell: Tell = silent) -> None:
         """numbers: the document number of each added text."""
+        tell("sorting the index", 0, 1)
         ordered = sorted(self._vocabulary, key=_encoded)
         encoded = [_encoded(term) for term in ordered]
         save_array(folder, "terms", np.frombuffer(b"".join(encoded), dtype=np.uint8))
@@ -93,6 +96,7 @@ class IndexBuilder:
         save_array(folder, "saturation", saturation)
         peaks = np.maximum.reduceat(saturation, starts[:-1]) if len(ordered) else saturation
         save_array(folder, "peaks", peaks)
+        tell("sorting the index", 1, 1)
         save_array(folder, "filled", np.array([np.count_nonzero(self._sizes)]))
 
     def _tempo(self, numbers: Numbers) -> NDArray[np.float32]:
@@ -146,14 +150,17 @@ class Index:
             scores[docs] += self._added(term, slice(term.start, term.stop))
             done += 1
             if len(docs) >= most and left[done] > _WORTH_A_LOOK:
-                floor = max(floor, float(np.partition(scores[docs], -most)[-most]))
+                floor = max(floor, _best(scores[docs], most))
         found = np.flatnonzero(scores > max(0.0, floor - rest[done] - margin)).astype(np.int32)
         for later, term in enumerate(wanted[done:], start=done + 1):
             self._add_to(scores, found, term)
             if len(found) > most:
-                floor = float(np.partition(scores[found], -most)[-most])
+                floor = _best(scores[found], most)
                 found = found[scores[found] >= floor - rest[later] - margin]
         final = scores[found].astype(np.float32)
+        if len(found) > most:  # sorting a million takes long; those that tie with the last one are kept
+            best = final >= _best(final, most)
+            found, final = found[best], final[best]
         order = np.lexsort((found, -final))[:most]
         return found[order], final[order]
 
@@ -185,6 +192,17 @@ class Index:
         place = np.minimum(np.searchsorted(docs, found), len(docs) - 1)
         has = docs[place] == found
         scores[found[has]] += self._added(term, place[has] + term.start)
+
+
+def _best(values: NDArray[np.floating], rank: int) -> float:
+    """The value of that rank from above, 1 being the largest; there are so many at least.
+
+    What has this rank in a sample has it or a lower one among all: whatever lies below need not be sorted.
+    """
+    sample = values[:: 1 + len(values) // _SAMPLE]
+    if rank <= len(sample) < len(values):
+        values = values[values >= np.partition(sample, -rank)[-rank]]
+    return float(np.partition(values, -rank)[-rank])
 
 
 class _Terms:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from hiper.envs.about import Tell, silent
 from hiper.envs.errors import DataError, DataNotFound
 from hiper.envs.webshop.product import MAX_ASIN, Product, Row, parse_product
 
 PATTERNS: Final = ("items_shuffle*.json", "items_ins_v2*.json", "items_human_ins.json")
 _CHUNK: Final = 1 << 20  # characters read at a time
+_PIECE: Final = 1 << 24  # bytes hashed at a time
 _MAX_ROW: Final = 1 << 24  # characters; a row that has not ended by then is damaged
 
 
@@ -29,12 +31,18 @@ class Files:
         """Those that are there."""
         return [self.items, self.attributes, *([self.human] if self.human else [])]
 
-    def sha256(self) -> str:
+    def sha256(self, tell: Tell = silent) -> str:
         """Hash of the content of all files."""
         whole = hashlib.sha256()
+        done, total = 0, sum(path.stat().st_size for path in self.all())
         for path in self.all():
+            digest = hashlib.sha256()
             with path.open("rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
+                while piece := file.read(_PIECE):
+                    digest.update(piece)
+                    done += len(piece)
+                    tell("hashing the files", done, total)
+            whole.update(digest.digest())
         return whole.hexdigest()
 
 
@@ -48,26 +56,31 @@ def find(folder: str | Path) -> Files:
         raise DataNotFound(f"{root} is no folder; give the folder that holds {', '.join(PATTERNS)}")
     below = sorted(path for path in root.iterdir() if path.is_dir())
     homes = [path for path in (root, *below) if any(path.glob(PATTERNS[0]))]
+    homes = homes or [path for path in (root, *below) if any(any(path.glob(pattern)) for pattern in PATTERNS)]
     if not homes:
-        raise DataNotFound(f"no {PATTERNS[0]} in {root} or one folder below it")
+        raise DataNotFound(
+            f"no {PATTERNS[0]} and no {PATTERNS[1]} in {root} or one folder below it ({PATTERNS[2]} may be missing)"
+        )
     if root not in homes and len(homes) > 1:
         raise DataError(f"several folders below {root} hold a catalogue; name one: {', '.join(p.name for p in homes)}")
-    items, attributes = (_only(homes[0], pattern) for pattern in PATTERNS[:2])
     human = homes[0] / PATTERNS[2]
+    missing = [pattern for pattern in PATTERNS[:2] if not any(homes[0].glob(pattern))]
+    if missing:
+        optional = "" if human.is_file() else f" (nor has it {PATTERNS[2]}, which may be missing)"
+        raise DataNotFound(f"{homes[0]} lacks {' and '.join(missing)}{optional}")
+    items, attributes = (_only(homes[0], pattern) for pattern in PATTERNS[:2])
     return Files(items, attributes, human if human.is_file() else None)
 
 
 def _only(folder: Path, pattern: str) -> Path:
-    """The one file of a folder that fits a pattern."""
+    """The one file of a folder that fits a pattern; there is one at least."""
     found = sorted(folder.glob(pattern))
-    if not found:
-        raise DataNotFound(f"{folder} lacks {pattern}")
     if len(found) > 1:
         raise DataError(f"{folder} has several {pattern}; leave one: {', '.join(path.name for path in found)}")
     return found[0]
 
 
-def read_products(files: Files) -> Iterator[Product]:
+def read_products(files: Files, tell: Tell = silent) -> Iterator[Product]:
     """All products, in the order of the file.
 
     Left out without a word, as by the original: an ASIN of more than ten characters, `nan`, and all but the
@@ -77,7 +90,7 @@ def read_products(files: Files) -> Iterator[Product]:
     attributes = _read_object(files.attributes)
     human = _read_object(files.human) if files.human else {}
     seen = set()
-    for number, row in enumerate(_read_rows(files.items)):
+    for number, row in enumerate(_read_rows(files.items, tell)):
         where = f"{files.items.name}, product {number}"
         if not isinstance(row, dict) or not isinstance(row.get("asin"), str) or not row["asin"].isascii():
             raise DataError(f"{where}: must be an object with an 'asin' of ASCII letters and digits")
@@ -107,11 +120,11 @@ def _read_object(path: Path) -> dict[str, Any]:
     return found
 
 
-def _read_rows(path: Path) -> Iterator[Row]:
+def _read_rows(path: Path, tell: Tell) -> Iterator[Row]:
     """The items of a JSON list, one at a time: the file may be larger than memory."""
     try:
         with path.open(encoding="utf-8") as file:
-            scan = _Scanner(file)
+            scan = _Scanner(file, path.stat().st_size, tell)
             if scan.sign() != "[":
                 raise DataError(f"{path} must hold a JSON list of products")
             scan.place += 1
@@ -131,8 +144,9 @@ def _read_rows(path: Path) -> Iterator[Row]:
 class _Scanner:
     """Reads JSON values one after another from an open file."""
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
+    def __init__(self, file: TextIO, size: int, tell: Tell) -> None:
+        """size: of the file, bytes."""
+        self._file, self._size, self._tell = file, size, tell
         self._decode = json.JSONDecoder().raw_decode
         self._text = ""
         self.place = 0  # in the text that has been read and not been used up
@@ -161,4 +175,5 @@ class _Scanner:
         more = self._file.read(_CHUNK)
         self._text = self._text[self.place :] + more
         self.place = 0
+        self._tell("reading products", self._file.buffer.tell(), self._size)
         return bool(more)
