@@ -35,7 +35,7 @@ _HOMES: Final = {
     "valid_unseen": (TRAINING_HOMES, 25),
 }
 _GAMES: Final = {"train": 10_000, "valid_seen": 200, "valid_unseen": 200}
-_SMALL_ITEMS: Final = 10
+_ITEMS: Final = {"small": 10, "tiny": 5}
 _ATTEMPTS: Final = 1000
 _KEPT: Final = 2048  # games kept ready
 
@@ -60,7 +60,7 @@ class GeneratedGames:
         room: str = "",
         shortest: int = 0,
     ) -> None:
-        """size: `full`, about 23 receptacles and 32 items, or `small`, 6 to 9 and about 10.
+        """size: `full`, about 23 receptacles and 32 items, `small`, 6 to 9 and about 10, or `tiny`, 4 or 5 and 5.
 
         chain: number of tasks to do one after another in each game (see `ladder`). shortest: of games of mixed length,
         as many of each from `shortest` to `chain` tasks; 0: all have `chain`. n: number of games; the
@@ -70,7 +70,7 @@ class GeneratedGames:
         if split not in _GAMES:
             raise UnknownName(f"unknown split {split!r}; known: {', '.join(_GAMES)}{nearest(split, _GAMES)}")
         if size not in get_args(Size):
-            raise ValueError(f"size must be 'small' or 'full', not {size!r}")
+            raise ValueError(f"size must be one of {', '.join(get_args(Size))}; not {size!r}")
         if not 1 <= chain <= MAX_CHAIN:
             raise ValueError(f"chain must be 1 to {MAX_CHAIN}, not {chain}")
         if not 0 <= shortest <= chain:
@@ -209,7 +209,7 @@ def _index(name: str) -> int:
 def _items(place: Home, stages: Sequence[Goal], size: Size, dice: Dice) -> list[ItemPart]:
     """All items of a game: those the task needs, and those that are just there."""
     needed = _needed(place, stages, size, dice)
-    around = _few(place, needed, dice) if size == "small" else _many(place, needed, dice)
+    around = _many(place, needed, dice) if size == "full" else _few(place, needed, _ITEMS[size], dice)
     parts = []
     for item, count in sorted((needed + around).items()):
         places = place.places(item)
@@ -243,15 +243,15 @@ def _many(place: Home, needed: Counter[str], dice: Dice) -> Counter[str]:
     return Counter({item: dice.number(row) for item, row in sorted(histograms.items()) if item not in needed})
 
 
-def _few(place: Home, needed: Counter[str], dice: Dice) -> Counter[str]:
-    """The other items of a small home: the common ones, one of each, about ten items in all."""
+def _few(place: Home, needed: Counter[str], most: int, dice: Dice) -> Counter[str]:
+    """The other items of a small home: the common ones, one of each, about `most` items in all."""
     usual = {
         item: float(sum(row[1:]))
         for item, row in sorted(placement().rooms[place.room].items.items())
         if item not in needed and placement().flags[item] and place.places(item)
     }
     around: Counter[str] = Counter()
-    while usual and around.total() + needed.total() < _SMALL_ITEMS:
+    while usual and around.total() + needed.total() < most:
         item = dice.weighted(usual)
         del usual[item]
         around[item] = 1

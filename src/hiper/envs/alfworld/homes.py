@@ -16,10 +16,10 @@ from hiper.envs.alfworld.game import ReceptaclePart
 from hiper.envs.alfworld.placement import Room, placement
 from hiper.envs.dice import Dice
 
-Size = Literal["small", "full"]
+Size = Literal["tiny", "small", "full"]
 # What a small home keeps of its room, so that every kind of task can be set there.
 _ESSENTIAL: Final = frozenset({"sinkbasin", "microwave", "fridge"})
-_SMALL_LEAST, _SMALL_CHOICES = 6, 4  # a small home has 6, 7, 8 or 9 receptacles
+_LEAST: Final = {"small": (6, 4), "tiny": (4, 2)}  # receptacles: 6, 7, 8 or 9; 4 or 5
 TRAINING_HOMES: Final = 100  # of each kind of room
 
 
@@ -65,8 +65,8 @@ def _draw(size: Size, room: str, dice: Dice) -> Home:
     """A home of that kind of room."""
     statistics = placement().rooms[room]
     types = [kind for kind, histogram in sorted(statistics.receptacles.items()) for _ in range(dice.number(histogram))]
-    if size == "small":
-        types = _fewer(types, dice)
+    if size != "full":
+        types = _fewer(types, _LEAST[size], dice)
     receptacles = _built(types, statistics, dice)
     of_type: dict[str, tuple[int, ...]] = {}
     for index, part in enumerate(receptacles):
@@ -74,9 +74,10 @@ def _draw(size: Size, room: str, dice: Dice) -> Home:
     return Home(room, receptacles, of_type)
 
 
-def _fewer(types: Sequence[str], dice: Dice) -> list[str]:
+def _fewer(types: Sequence[str], least: tuple[int, int], dice: Dice) -> list[str]:
     """Some of the types, sorted: the essential ones once, others twice, or thrice if that is too few."""
-    count = _SMALL_LEAST + dice.below(_SMALL_CHOICES)
+    fewest, choices = least
+    count = fewest + dice.below(choices)
     order = dice.shuffled(types)
     chosen = Counter(kind for kind in dict.fromkeys(order) if kind in _ESSENTIAL)
     for limit in (2, 3):
