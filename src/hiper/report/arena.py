@@ -52,7 +52,7 @@ class Entry:
 class Arena:
     """A comparison. turns: the budget of each task's runs; chains: how many tasks are chained in each of its games.
 
-    threshold: a share, or None for what the baseline reaches.
+    threshold: a share, or None for what the baseline reaches. measure: "success" or "score", whatever is compared.
     """
 
     folder: Path
@@ -63,6 +63,7 @@ class Arena:
     turns: Mapping[str, int]
     baseline: str
     threshold: float | None
+    measure: str
     entries: tuple[Entry, ...]
 
     def of(self, task: str, arm: str) -> tuple[Entry, ...]:
@@ -88,6 +89,7 @@ def read_arena(folder: str | Path) -> Arena:
         turns={task["name"]: task["turns"] for task in plan["tasks"]},
         baseline=plan["baseline"],
         threshold=None if plan["threshold"] == "baseline" else float(plan["threshold"]),
+        measure=str(plan.get("measure", "success")),
         entries=tuple(_entry(folder, run) for run in plan["runs"]),
     )
 

@@ -86,11 +86,11 @@ def grid(arena: Arena, task: str) -> Floats:
     return np.linspace(0.0, arena.turns[task], POINTS)
 
 
-def curve(entry: Entry, turns: Floats) -> Floats:
-    """Success of a run over the grid `turns`."""
+def curve(entry: Entry, turns: Floats, measure: str = "success") -> Floats:
+    """Success (or score) of a run over the grid `turns`."""
     if not entry.rows:
         return np.zeros(len(turns))
-    success = np.array([number(row, "rollout/success") for row in entry.rows])
+    success = np.array([number(row, f"rollout/{measure}") for row in entry.rows])
     before = np.concatenate([[0.0], entry.played[:-1]])
     values = np.interp(turns, before, trailing_mean(success, SMOOTH))
     if entry.state == "failed":
@@ -206,9 +206,10 @@ def _measure(arena: Arena, task: str, arm: str) -> Measured:
     entries, turns = arena.of(task, arm), grid(arena, task)
     others = [entry for entry in arena.of(task, arena.baseline) if entry.seed in {each.seed for each in entries}]
     curves, baseline = (
-        np.array([curve(entry, turns) for entry in each]).reshape(len(each), POINTS) for each in (entries, others)
+        np.array([curve(entry, turns, arena.measure) for entry in each]).reshape(len(each), POINTS)
+        for each in (entries, others)
     )
-    heldout, beside = (np.array([_heldout(entry, None) for entry in each]) for each in (entries, others))
+    heldout, beside = (np.array([_heldout(entry, None, arena.measure) for entry in each]) for each in (entries, others))
     variance, its_variance = (
         np.array([_mean(entry.rows, "learn/grad_variance") for entry in e]) for e in (entries, others)
     )
@@ -249,15 +250,16 @@ def _band(curves: Floats) -> tuple[Floats, Floats]:
     return low, high
 
 
-def _heldout(entry: Entry, kind: str | None) -> float:
-    """Success of the final evaluation, of one type of task or all; 0 for a run that failed."""
+def _heldout(entry: Entry, kind: str | None, measure: str = "success") -> float:
+    """Success (or score) in the final evaluation, success also of one type of task; 0 for a run that failed."""
     if entry.state == "failed":
         return 0.0
     if entry.last is None:
         return np.nan
     by_task = entry.last.get("by_task")
     part = entry.last if kind is None else by_task.get(kind) if isinstance(by_task, dict) else None
-    return number(part, "success") if isinstance(part, dict) else np.nan
+    key = "score_mean" if measure == "score" and kind is None else "success"
+    return number(part, key) if isinstance(part, dict) else np.nan
 
 
 def _by_task(entries: Sequence[Entry]) -> dict[str, Estimate]:

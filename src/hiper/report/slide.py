@@ -47,12 +47,13 @@ def slide(arena: Arena, measured: Sequence[Measured]) -> Markup:
         panels.append(tag("g", *drawn, transform=shift))
     whole = (width * across, _HEAD + height * down)
     seeds = len(arena.seeds)
+    what = f"{arena.measure.capitalize()} in training against turns played"
     note = f"mean of {seeds} seeds, shaded: 95 % bootstrap interval over seeds" if seeds > 1 else "one seed"
     return tag(
         "svg",
-        tag("title", "Success in training against turns played"),
+        tag("title", what),
         tag("rect", width=whole[0], height=whole[1], fill="#ffffff"),
-        _text("Success in training against turns played", _LEFT - 30, 30, size=20, weight="bold"),
+        _text(what, _LEFT - 30, 30, size=20, weight="bold"),
         _text(note, _LEFT - 30, 49, size=13, fill=_SOFT),
         *panels,
         xmlns="http://www.w3.org/2000/svg",

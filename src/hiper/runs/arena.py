@@ -41,6 +41,8 @@ class ArenaConfig(Section):
     """Budget of each run: turns of the environment in training. A task may have `turns` of its own."""
     baseline: str
     """Name of the arm that the others are compared with."""
+    measure: Literal["success", "score"] = "success"
+    """What is compared: episodes won, or the mean of what the environment scores an episode with, from 0 to 1."""
     keep_weights: bool = True
     """False: a run that is done leaves its numbers only, a few dozen KB."""
     threshold: Share | Literal["baseline"] = "baseline"

@@ -260,6 +260,7 @@ class Comparison:
             "seeds": list(arena.seeds),
             "baseline": arena.baseline,
             "threshold": arena.threshold,
+            "measure": arena.measure,
             "runs": runs,
         }
         partial = self.out / (ARENA_FILE + ".partial")

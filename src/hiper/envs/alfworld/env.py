@@ -28,7 +28,7 @@ from hiper.envs.alfworld.data import GameSource, OfficialGames, open_games
 from hiper.envs.alfworld.game import renumber as renumber_game
 from hiper.envs.alfworld.generate import GeneratedGames
 from hiper.envs.alfworld.homes import Size
-from hiper.envs.alfworld.ladder import engine_of
+from hiper.envs.alfworld.ladder import LadderEngine, engine_of
 from hiper.envs.errors import DataError, UnknownName, nearest
 
 EngineName = Literal["native", "textworld"]
@@ -90,6 +90,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         chain: int = 1,
         room: str = "",
         shortest: int = 0,
+        pay_stages: bool = False,
         render_mode: str | None = None,
     ) -> None:
         """data: path of the official tree or pack, or a source of games; None for generated games.
@@ -97,7 +98,8 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         engine: `native`, or `textworld` for the official engine (`pip install 'hiper[alfworld]'`), which is
         slow. renumber: at every reset give the things of a kind other numbers, by the seed. expert: put the
         expert's advice into info; expert_search: see `expert.Expert`. size, chain, room, shortest: of generated
-        games, see `generate.GeneratedGames`. render_mode: None or `ansi`.
+        games, see `generate.GeneratedGames`. pay_stages: of a chain of k tasks, each pays 1/k when it is done, in
+        place of 1 for all at the end; `task_score` in info is what was paid so far. render_mode: None or `ansi`.
         Raises ValueError for a bad setting, DataError or UnknownName for data that is not there.
         """
         if max_steps < 1:
@@ -116,6 +118,8 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         self.games = _source(data, split, size=size, chain=chain, room=room, shortest=shortest)
         self._engine: EngineName = engine
         self._renumber = renumber
+        self._pay_stages = pay_stages
+        self._paid = 0.0
         self._expert = _make_expert(expert_search) if expert else None
         self._player: Player | None = None
         self._observation = ""
@@ -149,6 +153,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         self._steps = 0
         self._over = False
         self._observation = self._player.reset()
+        self._paid = self._earned(self._player)
         if self._expert is not None:
             self._expert.reset(self._observation, seed=seed)
         return self._observation, self._info(self._player)
@@ -170,11 +175,18 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         won = player.won
         truncated = not won and self._steps >= self.max_steps
         self._over = won or truncated
-        return self._observation, float(won), won, truncated, self._info(player)
+        before, self._paid = self._paid, self._earned(player)
+        return self._observation, self._paid - before, won, truncated, self._info(player)
 
     def render(self) -> str | None:
         """The last observation with `render_mode="ansi"`, else None."""
         return self._observation if self.render_mode == "ansi" else None
+
+    def _earned(self, player: Player) -> float:
+        """What has been earned in this game so far: 1 for winning, or a share for each task of a chain that is done."""
+        if player.won or not (self._pay_stages and isinstance(player, LadderEngine)):
+            return float(player.won)
+        return player.stage / player.stages
 
     def _chosen(self, options: Mapping[str, Any]) -> str:
         """The name of the game to play."""
@@ -187,6 +199,8 @@ class AlfworldEnv(gymnasium.Env[str, str]):
     def _info(self, player: Player) -> Info:
         """The info of the present state. The list is the caller's own."""
         info = {"admissible_commands": list(player.admissible()), "won": player.won, **self._fixed_info}
+        if self._pay_stages:
+            info["task_score"] = self._paid
         if self._expert is not None:
             advice = self._expert.advise()
             info["expert_action"] = advice.action

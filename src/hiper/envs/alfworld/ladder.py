@@ -52,6 +52,11 @@ class LadderEngine(Engine):
         self._stages = _stage_worlds(game)
         super().__init__(self._stages[0])
 
+    @property
+    def stages(self) -> int:
+        """How many there are."""
+        return len(self._stages)
+
     def reset(self) -> str:
         """Back to the start; the text printed there."""
         self.stage = 0
