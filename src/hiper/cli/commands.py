@@ -187,16 +187,18 @@ def compare(arguments: argparse.Namespace) -> int:
     """`hiper compare`."""
 
     from hiper.report import comparison_table, summary, write_comparison
-    from hiper.runs.arena import load_plan
+    from hiper.runs.arena import choose, load_plan
     from hiper.runs.compare import compare as carry_out
     from hiper.runs.run import Stopped
 
     out = Path(arguments.out or f"runs/{Path(arguments.config).stem}")
     plan = load_plan(Path(arguments.config), arguments.overrides, out)
+    chosen = choose(plan, tasks=arguments.task, arms=arguments.arm)
     screen = Screen()
-    screen.say(f"{len(plan.entries)} runs and {len(plan.starts)} imitations, in {out}")
+    part = "" if len(chosen) == len(plan.entries) else f"{len(chosen)} of "
+    screen.say(f"{part}{len(plan.entries)} runs and {len(plan.starts)} imitations, in {out}")
     try:
-        failed = carry_out(plan, out, arguments.jobs or os.cpu_count() or 1, screen)
+        failed = carry_out(plan, out, arguments.jobs or os.cpu_count() or 1, screen, chosen)
     except Stopped as stopped:
         screen.close()
         screen.say(f"{stopped}; the same command goes on from there")

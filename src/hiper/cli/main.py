@@ -182,6 +182,10 @@ def _compare(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "overrides", nargs="*", metavar="key=value", help="settings of the base, or arena.KEY=VALUE; arms go over them"
     )
     p.add_argument("--out", help="folder of the comparison (default: runs/NAME-OF-CONFIG)")
+    p.add_argument(
+        "--task", action="append", default=[], metavar="NAME", help="only this task now (may be given several times)"
+    )
+    p.add_argument("--arm", action="append", default=[], metavar="NAME", help="only this arm now; the rest later")
     p.add_argument("--jobs", type=_count, default=0, help="runs at once (default: as many as there are cores)")
     p.add_argument("--json", metavar="FILE", help="write what was measured there; - for standard output")
     p.set_defaults(run=commands.compare)

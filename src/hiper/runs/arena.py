@@ -137,6 +137,19 @@ def make_plan(arena: ArenaConfig, base: Settings, out: Path) -> Plan:
     )
 
 
+def choose(plan: Plan, *, tasks: Sequence[str] = (), arms: Sequence[str] = ()) -> tuple[Entry, ...]:
+    """The runs of these tasks and arms; of all where none is named. Raises ConfigError for one that is not there."""
+    for kind, wanted, known in (
+        ("task", tasks, [task.name for task in plan.tasks]),
+        ("arm", arms, [str(arm["name"]) for arm in plan.arena.arm]),
+    ):
+        for name in wanted:
+            _check_known(name, known, "", what=f"unknown {kind}")
+    return tuple(
+        entry for entry in plan.entries if (not tasks or entry.task in tasks) and (not arms or entry.arm in arms)
+    )
+
+
 def slug(name: str) -> str:
     """A name as part of a path."""
     return re.sub(r"[^\w.+-]+", "-", name).strip("-") or "x"
@@ -232,11 +245,11 @@ def _lay_over(below: Settings, above: Settings) -> None:
             below[key] = deepcopy(value)
 
 
-def jobs_of(plan: Plan) -> Iterator[Job]:
-    """In the order in which they are begun: a seed's imitations and runs come before those of the next seed."""
+def jobs_of(plan: Plan, entries: Sequence[Entry]) -> Iterator[Job]:
+    """What these runs take, in the order in which it is begun: all of a seed comes before the next seed."""
     yielded: set[Path] = set()
     starts = {job.out: job for job in plan.starts}
-    for entry in plan.entries:
+    for entry in entries:
         if entry.job.start is not None and entry.job.start not in yielded:
             yielded.add(entry.job.start)
             yield starts[entry.job.start]

@@ -33,7 +33,7 @@ from hiper.records import (
     read_jsonl,
 )
 from hiper.report import ARENA_FILE
-from hiper.runs.arena import Job, Plan, jobs_of
+from hiper.runs.arena import Entry, Job, Plan, jobs_of
 from hiper.runs.checkpoint import checkpoints, load_progress
 from hiper.runs.config import ConfigError, load_config
 from hiper.runs.folder import BOARD_FOLDER, Row, RunFolder
@@ -112,11 +112,13 @@ def is_done(job: Job) -> bool:
 
 
 class Comparison:
-    """A plan at work in a folder. `execute` does what is left to do."""
+    """A plan at work in a folder. `execute` does what is left to do of the chosen runs."""
 
-    def __init__(self, plan: Plan, out: Path, workers: int, onlooker: Onlooker) -> None:
+    def __init__(
+        self, plan: Plan, out: Path, workers: int, onlooker: Onlooker, chosen: Sequence[Entry] | None = None
+    ) -> None:
         self.plan, self.out, self.onlooker = plan, out, onlooker
-        self.jobs = list(jobs_of(plan))
+        self.jobs = list(jobs_of(plan, plan.entries if chosen is None else chosen))
         self.workers = max(1, min(workers, len(self.jobs)))
         self.board = Board(self.jobs, self.workers)
         self.outcome: dict[Path, tuple[str, str]] = {}
@@ -150,6 +152,9 @@ class Comparison:
         for job in self.jobs:
             if job.out in done or (job.only_imitation and job.out not in needed):
                 self._settle(job, "done", "")
+        for entry in self.plan.entries:  # those that are not to be done now may be done all the same
+            if entry.job.out not in self.board.share and is_done(entry.job):
+                self.outcome[entry.job.out] = ("done", "")
 
     def _check(self) -> None:
         """All that can be known before anything starts: the games are there, and the folders are of these settings."""
@@ -377,6 +382,8 @@ def _copy_start(imitation: Path, job: Job) -> None:
     partial.replace(out)
 
 
-def compare(plan: Plan, out: Path, workers: int, onlooker: Onlooker) -> dict[str, str]:
-    """Carry a comparison out, or what is left of it; names and reasons of the runs that failed."""
-    return Comparison(plan, out, workers, onlooker).execute()
+def compare(
+    plan: Plan, out: Path, workers: int, onlooker: Onlooker, chosen: Sequence[Entry] | None = None
+) -> dict[str, str]:
+    """Carry a comparison, or the chosen runs of it, out as far as it is not; names and reasons of what failed."""
+    return Comparison(plan, out, workers, onlooker, chosen).execute()
