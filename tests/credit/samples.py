@@ -133,6 +133,10 @@ ESTIMATORS: dict[str, Estimator] = {
     "sibling_hae, fixed": Estimator("sibling_hae", SIBLINGS, {**LAMS, "lam_boundary": 0.5}),
     "sibling_values": Estimator("sibling_values", SIBLINGS, G),
     "adaptive_lam_boundary": Estimator("adaptive_lam_boundary", (*BOUNDARY, "group_B", "state_BT"), G),
+    "adaptive_lam_boundary, of a batch": Estimator(
+        "adaptive_lam_boundary", (*BOUNDARY, "group_B", "state_BT"), {**G, "averaged_over": 8}
+    ),
+    "sibling_values, of a batch": Estimator("sibling_values", SIBLINGS, {**G, "averaged_over": 8}),
     "adaptive_lam_boundary, no groups": Estimator("adaptive_lam_boundary", BOUNDARY, G),
 }
 # Those that treat each episode by itself, whatever else is in the batch.

@@ -235,7 +235,7 @@ def unexplained(all_: list[Episode], is_own: list[bool]) -> float:
     return missed / spread if missed < spread else 1.0
 
 
-def sibling_values(sample: Sample) -> Arrays:
+def sibling_values(sample: Sample, update: int = 1) -> Arrays:
     all_ = episodes(sample)
     rows: dict[str, Rows] = defaultdict(list)
     for e in all_:
@@ -252,7 +252,7 @@ def sibling_values(sample: Sample) -> Arrays:
                 weights.append(weight)
             rows[name].append(blends)
             rows[f"weight_{which}_BT"].append(weights)
-        rows["lam_boundary_BT"].append([own_share(all_, e, t) if t and e.opens[t] else 0.0 for t in e.turns])
+        rows["lam_boundary_BT"].append([own_share(all_, e, t, update) if t and e.opens[t] else 0.0 for t in e.turns])
     return {name: padded(x, sample.batch.rewards_BT.shape[1]) for name, x in rows.items()}
 
 
@@ -262,16 +262,17 @@ def siblings_of(all_: list[Episode], e: Episode, which: str, t: int) -> Row:
     return [j.to_go()[first_visits(j, which)[key]] for j in peers if key in first_visits(j, which)]
 
 
-def own_share(all_: list[Episode], e: Episode, t: int) -> float:
+def own_share(all_: list[Episode], e: Episode, t: int, update: int) -> float:
     moments = trust(all_, e.group, "high", first_turn=1)
     if moments is None:
         return unexplained(all_, [j.group == e.group for j in all_])
     noise, error = moments
-    total = noise + (len(siblings_of(all_, e, "high", t)) + 1) * error
-    return error / total if total else 0.0
+    # Siblings count once each, the own return as often as an update averages.
+    voices = len(siblings_of(all_, e, "high", t)) + update
+    return update * error / (noise + voices * error) if noise + error else 0.0
 
 
-def adaptive_lam_boundary(sample: Sample, *, groups: bool = True) -> Arrays:
+def adaptive_lam_boundary(sample: Sample, *, groups: bool = True, update: int = 1) -> Arrays:
     all_ = episodes(sample)
     out = []
     for e in all_:
@@ -279,7 +280,8 @@ def adaptive_lam_boundary(sample: Sample, *, groups: bool = True) -> Arrays:
         if moments is None:
             out.append(unexplained(all_, [(j.group == e.group) if groups else (j is e) for j in all_]))
         else:
-            out.append(moments[1] / sum(moments) if sum(moments) else 0.0)
+            noise, error = moments[0] / update, moments[1]
+            out.append(error / (noise + error) if noise + error else 0.0)
     return {"kappa_B": np.array(out)}
 
 
@@ -330,5 +332,7 @@ TWINS = {
     "sibling_hae, fixed": lambda s: sibling_hae(s, kappa=0.5),
     "sibling_values": sibling_values,
     "adaptive_lam_boundary": adaptive_lam_boundary,
+    "adaptive_lam_boundary, of a batch": lambda s: adaptive_lam_boundary(s, update=8),
+    "sibling_values, of a batch": lambda s: sibling_values(s, update=8),
     "adaptive_lam_boundary, no groups": lambda s: adaptive_lam_boundary(s, groups=False),
 }

@@ -211,3 +211,21 @@ def test_the_official_engine_agrees() -> None:
     assert official.reset(seed=0) == native.reset(seed=0)
     for command in native.games.game(native.reset(seed=0)[1]["game"]).walkthrough:
         assert official.step(command) == native.step(command)
+
+
+def test_a_chain_may_pay_stage_by_stage() -> None:
+    paid: dict[bool, list[float]] = {}
+    for pay_stages in (False, True):
+        env = make("alfworld", size="tiny", room="kitchen", chain=4, pay_stages=pay_stages, expert=True, max_steps=99)
+        _, info = env.reset(seed=1)
+        rewards, over = [], False
+        while not over:
+            _, reward, terminated, truncated, info = env.step(info["expert_action"])
+            rewards.append(float(reward))
+            over = terminated or truncated
+            if pay_stages:
+                assert info["task_score"] == pytest.approx(sum(rewards))
+        assert info["won"]
+        paid[pay_stages] = [reward for reward in rewards if reward]
+    assert paid[False] == [1.0]
+    assert paid[True] == pytest.approx([0.25] * 4)

@@ -35,7 +35,7 @@ def stages_of(game: Game) -> tuple[Goal, ...]:
 # Solvable
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", ["tiny", *SIZES])
 @pytest.mark.parametrize("chain", range(1, 9))
 def test_the_expert_wins(size: Size, chain: int) -> None:
     won = []
@@ -132,7 +132,7 @@ def test_unknown_names(name: str) -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(UnknownName, match="did you mean 'valid_seen'"):
         GeneratedGames("valid_sene")
-    for bad in ({"size": "tiny"}, {"chain": 0}, {"chain": 9}, {"n": 0}):
+    for bad in ({"size": "huge"}, {"chain": 0}, {"chain": 9}, {"n": 0}, {"shortest": 2}, {"shortest": -1}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             GeneratedGames("train", **bad)  # type: ignore[arg-type]
 
@@ -157,6 +157,7 @@ def test_hash_and_version_tell_settings_apart() -> None:
         GeneratedGames("train", seed=1),
         GeneratedGames("train", size="small"),
         GeneratedGames("train", chain=2),
+        GeneratedGames("train", chain=2, shortest=1),
         GeneratedGames("train", n=5),
     ]
     assert len({source.sha256 for source in sources}) == len(sources)
@@ -207,6 +208,22 @@ def test_small_games_are_small() -> None:
     assert {len(game.receptacles) for game in games} <= {6, 7, 8, 9}
     assert 9 < mean(len(game.items) for game in games) < 11
     assert {game.goal.kind for game in games} == set(GOAL_KINDS)
+
+
+def test_tiny_games_are_tiny_and_their_splits_disjoint() -> None:
+    train = games_of(GeneratedGames("train", size="tiny", room="kitchen"), 500)
+    unseen = games_of(GeneratedGames("valid_unseen", size="tiny", room="kitchen"), 200)
+    assert {len(game.receptacles) for game in train} == {4, 5}
+    assert 4 < mean(len(game.items) for game in train) < 6
+    assert not {inventory(game) for game in train} & {inventory(game) for game in unseen}
+
+
+def test_chains_of_mixed_length_take_turns() -> None:
+    games = games_of(GeneratedGames("train", chain=3, shortest=1), 9)
+    assert [len(stages_of(game)) for game in games] == [1, 2, 3] * 3
+    assert all(isinstance(game, LadderGame) == (len(stages_of(game)) > 1) for game in games)
+    alone = GeneratedGames("train", chain=3, shortest=3)
+    assert alone.sha256 == GeneratedGames("train", chain=3).sha256
 
 
 def test_items_are_where_they_may_be() -> None:

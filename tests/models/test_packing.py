@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hiper.models import ModelError, Policy, pack
-from hiper.models.attention import Documents
+from hiper.models.attention import Chunk, Documents, SlotCache, Slots
 from tests.models.small import CONFIGS, config, random_documents, tiny, tokenizer
 
 LENGTHS = [5, 1, 17, 9, 2]
@@ -164,3 +164,24 @@ def test_contexts_longer_than_a_sliding_window_are_refused() -> None:
 def test_a_model_called_around_the_policy_says_so() -> None:
     with pytest.raises(RuntimeError, match="through hiper's Policy"):
         tiny().lm(input_ids=torch.tensor([[1, 2, 3]]))
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(2, 9), st.integers(0, 12)), min_size=1, max_size=5),
+    groups=st.sampled_from([1, 2, 4]),
+)
+def test_chunks_one_by_one_are_chunks_padded(sizes: list[tuple[int, int]], groups: int) -> None:
+    """The way of the CPU against that of the GPU, whose mask is written out."""
+    cache = SlotCache(slots=8, dtype=torch.float64, device=torch.device("cpu"))
+    cache.reserve(24)
+    noise = torch.Generator().manual_seed(len(sizes))
+    for store in (cache.keys, cache.values):
+        store.append(torch.randn(8, groups, 24, 3, dtype=torch.float64, generator=noise))
+    chunks, owner, place = [], [5], [7]  # a single token comes first
+    for slot, (size, past) in enumerate(sizes):
+        chunks.append(Chunk(start=len(owner), stop=len(owner) + size, slot=slot, place=past))
+        owner += [slot] * size
+        place += range(past, past + size)
+    slots = Slots(cache, torch.tensor(owner), torch.tensor(place), 1, tuple(chunks), 24)
+    q = torch.randn(4, len(owner) - 1, 3, dtype=torch.float64, generator=noise)
+    torch.testing.assert_close(slots._chunks(q, 0.5, 0), slots._padded(q, 0.5, 0))

@@ -83,7 +83,7 @@ def test_no_step_reads_more_than_is_allowed(policy: Policy, prefill: int, monkey
     read: list[int] = []
 
     def hidden(self: Policy, ids_N: torch.Tensor, position_N: torch.Tensor, packing: Slots) -> torch.Tensor:
-        read.append(sum(stop - start for start, stop in packing.chunks))
+        read.append(sum(one.stop - one.start for one in packing.chunks))
         assert packing.singles + read[-1] == len(ids_N)
         return plain(self, ids_N, position_N, packing)
 

@@ -240,6 +240,29 @@ def test_arms_are_measured(tmp_path: Path) -> None:
     assert new.area.value == pytest.approx(float(np.trapezoid(new.curve, grid(arena, "k = 1"))) / BUDGET)
 
 
+def test_a_comparison_may_be_of_scores(tmp_path: Path) -> None:
+    write_arena(tmp_path, {"flat": 0.2, "new": 0.4})
+    plan = json.loads((tmp_path / ARENA_FILE).read_text(encoding="utf-8"))
+    (tmp_path / ARENA_FILE).write_text(json.dumps(plan | {"measure": "score"}), encoding="utf-8")
+    for run in plan["runs"]:
+        for name in ("metrics.jsonl", "evals.jsonl"):
+            file = tmp_path / run["folder"] / name
+            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+            file.write_text("".join(json.dumps(_half_scored(row)) + "\n" for row in rows), encoding="utf-8")
+    arena = read_arena(tmp_path)
+    flat, new = measure(arena)[:2]
+    assert (flat.heldout.value, new.heldout.value) == pytest.approx((0.25, 0.35))
+    assert new.by_task["heat"].value == pytest.approx(0.6)  # success, as ever
+    assert "Score in training against turns played" in str(slide(arena, measure(arena)))
+
+
+def _half_scored(row: dict[str, Any]) -> dict[str, Any]:
+    """With a score that is half the success."""
+    if "rollout/success" in row:
+        return row | {"rollout/score": row["rollout/success"] / 2}
+    return row | {"score_mean": row["success"] / 2} if "success" in row else row
+
+
 def test_a_failed_run_counts_as_no_success(tmp_path: Path) -> None:
     write_arena(tmp_path, {"flat": 0.2, "new": 0.4})
     change_run(tmp_path, 3, state="failed", reason=f"boom {HOSTILE}")

@@ -1,6 +1,7 @@
 """Comparisons: planned and checked before they start, killed and taken up again, failures shown."""
 
 import json
+import shutil
 import signal
 import time
 import tomllib
@@ -12,7 +13,7 @@ import tomli_w
 
 from hiper.cli import main
 from hiper.records import read_jsonl
-from hiper.runs.arena import Plan, load_plan, slug
+from hiper.runs.arena import Plan, choose, load_plan, slug
 from hiper.runs.compare import Board, Comparison
 from hiper.runs.config import ConfigError
 from tests.runs.nursery import PATIENCE, Child, Nursery
@@ -86,6 +87,30 @@ def test_an_imitation_is_shared_by_those_that_it_suits(tmp_path: Path) -> None:
     assert starts["k = 1", "flat", 1] == starts["k = 1", "HAE", 1] != starts["k = 1", "act", 1]
     assert starts["k = 1", "flat", 1] != starts["k = 2", "flat", 1]
     assert [(task.name, task.chain) for task in plan.tasks] == [("k = 1", None), ("k = 2", 2)]
+
+
+def test_one_imitation_may_serve_all_tasks_and_seeds(tmp_path: Path) -> None:
+    data = document()
+    data["arena"]["arm"].append({"name": "act", "agent": {"interface": "act"}})
+    data["arena"]["task"].append({"name": "k = 2", "env": {"max_turns": 9, "options": {"chain": 2}}})
+    data["arena"]["start"] = {"seed": 7, "env": {"max_turns": 50, "options": {"chain": 4, "shortest": 1}}}
+    plan = plan_of(tmp_path, data, "arena.seeds=[1, 2]")
+    assert len(plan.starts) == 2  # interfaces
+    env = plan.starts[0].config.env
+    assert (plan.starts[0].config.seed, env.max_turns) == (7, 50)
+    assert env.options == {"size": "small", "room": "kitchen", "chain": 4, "shortest": 1}
+    assert {entry.job.config.env.max_turns for entry in plan.entries} == {3, 9}
+
+
+def test_parts_of_a_comparison_can_be_chosen(tmp_path: Path) -> None:
+    data = document()
+    data["arena"]["task"].append({"name": "k = 2"})
+    plan = plan_of(tmp_path, data)
+    chosen = choose(plan, tasks=["k = 2"], arms=["HAE", "flat"])
+    assert [(entry.task, entry.arm) for entry in chosen] == [("k = 2", "flat"), ("k = 2", "HAE")]
+    assert choose(plan) == plan.entries
+    with pytest.raises(ConfigError, match="unknown arm 'hea'; did you mean 'HAE'"):
+        choose(plan, arms=["hea"])
 
 
 def test_a_task_may_have_a_budget_of_its_own(tmp_path: Path) -> None:
@@ -291,6 +316,28 @@ def test_asked_to_stop_every_run_saves(nursery: Nursery, unkilled: Path) -> None
     (start,) = (out / "starts").iterdir()
     last = max(path.name for path in (start / "checkpoints").iterdir())
     assert int(last.removeprefix("sft-")) == metrics(start)[-1]["step"] < 30
+
+
+def test_what_is_done_in_parts_may_leave_its_numbers_only(nursery: Nursery, unkilled: Path) -> None:
+    command = ("compare", "arena.toml", "--out", "parts", "--jobs", "1", "arena.keep_weights=false")
+    out = nursery.folder / "parts"
+    child = nursery.start(*command, "--arm", "HAE")
+    assert child.wait() == 0, child.said()
+    assert {arm: run["state"] for arm, run in outcomes(out).items()} == {
+        "flat": "unfinished", "HAE": "done", "broken": "unfinished",
+    }  # fmt: skip
+    assert sorted(file.name for file in run_of(out, "HAE").iterdir() if not file.name.startswith(".")) == [
+        "config.toml", "done.json", "environment.json", "evals.jsonl", "metrics.jsonl",
+    ]  # fmt: skip
+    assert metrics(run_of(out, "HAE")) == metrics(run_of(unkilled, "HAE"))
+    child = nursery.start(*command, "--arm", "flat")
+    assert child.wait() == 0, child.said()
+    assert {run["state"] for arm, run in outcomes(out).items() if arm != "broken"} == {"done"}
+    for start in (out / "starts").iterdir():
+        shutil.rmtree(start)
+    child = nursery.start(*command, "--arm", "HAE", "--arm", "flat")  # no run needs the imitation any more
+    assert child.wait() == 0, child.said()
+    assert not list((out / "starts").iterdir())
 
 
 class TestAgain:

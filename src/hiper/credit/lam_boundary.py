@@ -20,6 +20,7 @@ def adaptive_lam_boundary(
     state_BT: ArrayLike | None = None,
     *,
     gamma: float = 0.95,
+    averaged_over: int = 1,
 ) -> FloatArray:
     """κ of each episode [B], from how well V_high explains the returns at the boundaries of the others.
 
@@ -28,6 +29,9 @@ def adaptive_lam_boundary(
     square error (1 - κ)² τ² + κ² σ² is least at
 
         κ = τ² / (τ² + σ²)
+
+    That is the best for one return. An update averages over N episodes, which takes away noise and not bias: for its
+    sake σ² counts as σ²/N, and κ = N τ² / (N τ² + σ²).
 
     With groups, σ² and τ² come from boundaries where episodes of one task met in one state (`moments_of_others`),
     all tasks but the episode's own. Without groups, or where none met, the two cannot be told apart, and
@@ -39,14 +43,14 @@ def adaptive_lam_boundary(
     If nothing is known, or nothing varies, κ = 1.
 
     Only boundaries after turn 0 count: no trace crosses the first. κ holds nothing of the episode's own future,
-    so it adds no bias to that which `hae` has at a fixed κ. It is the best for one return; averaging over a batch
-    takes away noise and not bias, so with many episodes per update a larger κ may be better.
+    so it adds no bias to that which `hae` has at a fixed κ.
 
     Args:
         rewards_BT, switches_BT, lengths_B, terminated_B, V_high_BT, U_final_B: as in `hae`.
         group_B: an integer per episode, the same for episodes of one task; or None. With `state_BT` or not at all.
         state_BT: an integer per turn: all that V_high depends on. -1: like no other.
         gamma: discount γ per turn, 0 to 1.
+        averaged_over: N, the episodes whose credit an update averages.
 
     Four episodes with a boundary at their second turn, whose returns are 4, 8, 1 and 1 and whose values there are 0.
     By the second task V_high errs by 1 and nothing varies, so the first gets κ = 1; by the first τ² = 32, σ² = 8:
@@ -54,8 +58,10 @@ def adaptive_lam_boundary(
     >>> arrays = [[0, 4], [0, 8], [0, 1], [0, 1]], np.ones((4, 2)), [2] * 4, np.ones(4), np.zeros((4, 2)), None
     >>> adaptive_lam_boundary(*arrays, [3, 3, 4, 4], [[0, 1]] * 4, gamma=1.0)
     array([1. , 1. , 0.8, 0.8])
+    >>> adaptive_lam_boundary(*arrays, [3, 3, 4, 4], [[0, 1]] * 4, gamma=1.0, averaged_over=4).round(3)
+    array([1.   , 1.   , 0.941, 0.941])
     """
-    gamma = checks.fraction("gamma", gamma)
+    gamma, averaged_over = checks.fraction("gamma", gamma), checks.positive("averaged_over", averaged_over)
     e = checks.episodes(rewards_BT, lengths_B, terminated_B, U_final_B)
     nothing_BT = np.zeros(e.mask_BT.shape)
     d = checks.decisions(e, switches_BT, nothing_BT, V_high_BT, nothing_BT)
@@ -70,7 +76,8 @@ def adaptive_lam_boundary(
         place_BT = places(index_B, np.where(d.boundary_BT, state_BT, -1))
     later_BT = d.boundary_BT & d.choice_BT
     no_siblings_BT = np.zeros_like(place_BT)
-    return own_share(return_to_go(e, gamma), d.V_high_BT, later_BT, index_B, place_BT, no_siblings_BT)[:, 0]
+    return_BT = return_to_go(e, gamma)
+    return own_share(return_BT, d.V_high_BT, later_BT, index_B, place_BT, no_siblings_BT, averaged_over)[:, 0]
 
 
 def own_share(
@@ -80,14 +87,16 @@ def own_share(
     index_B: IntArray,
     place_BT: IntArray,
     count_BT: IntArray,
+    averaged_over: int,
 ) -> FloatArray:
-    """τ² / (σ² + (n + 1) τ²) [B, T]: what the critic and n siblings at `place_BT` leave for the own return.
+    """N τ² / (σ² + (n + N) τ²) [B, T]: what the critic and n siblings at `place_BT` leave for the own return.
 
     σ² and τ² are those of the places in `later_BT`.
     """
     moments = moments_of_others(np.where(later_BT, place_BT, -1), return_BT, V_high_BT, index_B)
-    total_BT = (moments.noise_B + moments.error_B)[:, None] + count_BT * moments.error_B[:, None]
-    share_BT = moments.error_B[:, None] / np.where(total_BT > 0.0, total_BT, 1.0)
+    own_B = averaged_over * moments.error_B
+    total_BT = (moments.noise_B + own_B)[:, None] + count_BT * moments.error_B[:, None]
+    share_BT = own_B[:, None] / np.where(total_BT > 0.0, total_BT, 1.0)
     return np.where(moments.known_B[:, None], share_BT, _unexplained(return_BT, V_high_BT, later_BT, index_B)[:, None])
 
 

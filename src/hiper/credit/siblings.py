@@ -50,6 +50,7 @@ def sibling_hae(
     lam_low: float = 0.95,
     lam_high: float = 0.95,
     lam_boundary: ArrayLike | Literal["adaptive"] = "adaptive",
+    averaged_over: int = 1,
 ) -> HAECredit:
     """`hae` on `sibling_values`, with as much trace across each boundary as the values there deserve.
 
@@ -66,6 +67,7 @@ def sibling_hae(
         group_B, state_BT, subgoal_BT: as in `sibling_values`.
         gamma, lam_low, lam_high: as in `hae`.
         lam_boundary: κ as in `hae`; "adaptive" takes that of `sibling_values`, boundary by boundary.
+        averaged_over: as in `sibling_values`.
 
     The first two episodes of `sibling_values`, each a single turn, against the values 1 and 7.4:
 
@@ -80,7 +82,7 @@ def sibling_hae(
     lam_low, lam_high = checks.fraction("lam_low", lam_low), checks.fraction("lam_high", lam_high)
     e = checks.episodes(rewards_BT, lengths_B, terminated_B, U_final_B)
     d = checks.decisions(e, switches_BT, U_BT, V_high_BT, V_low_BT)
-    values = _sibling_values(e, d, group_B, state_BT, subgoal_BT, gamma)
+    values = _sibling_values(e, d, group_B, state_BT, subgoal_BT, gamma, averaged_over)
     if isinstance(lam_boundary, str) and lam_boundary == "adaptive":
         kappa_BT = values.lam_boundary_BT
     else:
@@ -103,6 +105,7 @@ def sibling_values(
     subgoal_BT: ArrayLike,
     *,
     gamma: float = 0.95,
+    averaged_over: int = 1,
 ) -> SiblingValues:
     """Critic and siblings, each weighed by how much it can be trusted.
 
@@ -125,10 +128,11 @@ def sibling_values(
     For κ the episode's own return is one more sample, so critic, siblings and own return get weights in the
     proportion 1/τ² : n/σ² : 1/σ², which leaves for the own return
 
-        κ = τ² / (σ² + (n + 1) τ²)
+        κ = τ² / (σ² + (n + 1) τ²),    or N τ² / (σ² + (n + N) τ²)
 
-    with σ² and τ² of V_high at boundaries after turn 0. If no episodes of other tasks met there: 1 minus the
-    explained variance, as in `adaptive_lam_boundary`.
+    where an update averages over N episodes, which takes away noise and not bias; σ² and τ² are those of V_high at
+    boundaries after turn 0. If no episodes of other tasks met there: 1 minus the explained variance, as in
+    `adaptive_lam_boundary`.
 
     Args:
         rewards_BT, switches_BT, lengths_B, terminated_B, U_BT, V_high_BT, V_low_BT, U_final_B: as in `hae`.
@@ -137,6 +141,7 @@ def sibling_values(
         state_BT: an integer per turn: all that the value depends on, but for the subgoal. -1: like no other.
         subgoal_BT: an integer per turn: the subgoal in force after the turn's decision. -1: like no other.
         gamma: discount γ per turn, 0 to 1.
+        averaged_over: N, the episodes whose credit an update averages.
 
     Two tasks of two episodes of one turn. In the second the returns 4 and 8 have σ² = 8, and the critic, which
     says 0, misses by τ² = (16 + 64)/2 - 8 = 32; so in the first w = 32/(32 + 8) = .8 and the critic's 5 becomes
@@ -152,12 +157,19 @@ def sibling_values(
     gamma = checks.fraction("gamma", gamma)
     e = checks.episodes(rewards_BT, lengths_B, terminated_B, U_final_B)
     d = checks.decisions(e, switches_BT, U_BT, V_high_BT, V_low_BT)
-    return _sibling_values(e, d, group_B, state_BT, subgoal_BT, gamma)
+    return _sibling_values(e, d, group_B, state_BT, subgoal_BT, gamma, averaged_over)
 
 
 def _sibling_values(
-    e: Episodes, d: Decisions, group_B: ArrayLike, state_BT: ArrayLike, subgoal_BT: ArrayLike, gamma: float
+    e: Episodes,
+    d: Decisions,
+    group_B: ArrayLike,
+    state_BT: ArrayLike,
+    subgoal_BT: ArrayLike,
+    gamma: float,
+    averaged_over: int,
 ) -> SiblingValues:
+    averaged_over = checks.positive("averaged_over", averaged_over)
     index_B = checks.groups(group_B, e.mask_BT.shape[:1], pairs_for=None)
     state_BT = checks.ids("state_BT", state_BT, e.mask_BT)
     subgoal_BT = checks.ids("subgoal_BT", subgoal_BT, e.mask_BT)
@@ -170,7 +182,7 @@ def _sibling_values(
     U_BT, weight_U_BT, _ = _blended(d.U_BT, places(index_B, state_BT, before_BT), return_BT, index_B)
     V_high_BT, weight_high_BT, count_BT = _blended(d.V_high_BT, high_BT, return_BT, index_B)
     V_low_BT, weight_low_BT, _ = _blended(d.V_low_BT, places(index_B, state_BT, subgoal_BT), return_BT, index_B)
-    kappa_BT = own_share(return_BT, d.V_high_BT, later_BT, index_B, high_BT, count_BT)
+    kappa_BT = own_share(return_BT, d.V_high_BT, later_BT, index_B, high_BT, count_BT, averaged_over)
     return SiblingValues(
         U_BT=U_BT,
         V_high_BT=V_high_BT,

@@ -70,7 +70,7 @@ def _hae_eb(v: Tables, e: Episodes, _: IntArray, gamma: float) -> Lesson:
     return _lesson(hae_eb(*decisions(v, e), read(v, e).U_final_N, gamma=gamma, lam=LAM))
 
 
-def _sibling(boundary: float | str) -> Estimator:
+def _sibling(boundary: float | str, *, of_batch: bool = False) -> Estimator:
     def estimate(v: Tables, e: Episodes, group_N: IntArray, gamma: float) -> Lesson:
         credit = sibling_hae(
             *decisions(v, e),
@@ -82,6 +82,7 @@ def _sibling(boundary: float | str) -> Estimator:
             lam_low=LAM,
             lam_high=LAM,
             lam_boundary=boundary,
+            averaged_over=len(e.length_N) if of_batch else 1,
         )
         return _lesson(credit)
 
@@ -94,6 +95,7 @@ ARMS: dict[str, tuple[Estimator, bool]] = {
     "hae, lam_boundary 1": (_hae(1.0), False),
     "hae_eb": (_hae_eb, False),
     "sibling_hae, adaptive": (_sibling("adaptive"), False),
+    "sibling_hae, adaptive for the batch": (_sibling("adaptive", of_batch=True), False),
     "sibling_hae, lam_boundary 1": (_sibling(1.0), False),
     "gae, exact critic": (_flat, True),
     "hae, exact critic": (_hae(0.0), True),
@@ -106,6 +108,12 @@ RACES: tuple[tuple[Literal["paper", "ours"], str, str, str], ...] = (
     ("paper", "HAE learns faster than flat GAE, exact values", "hae, exact critic", "gae, exact critic"),
     ("ours", "sibling_hae, adaptive, learns faster than HAE", "sibling_hae, adaptive", "hae"),
     ("ours", "sibling_hae, adaptive, learns faster than flat GAE", "sibling_hae, adaptive", "gae"),
+    (
+        "ours",
+        "sibling_hae, adaptive for the batch, learns faster than flat GAE",
+        "sibling_hae, adaptive for the batch",
+        "gae",
+    ),
     ("ours", "sibling_hae, lam_boundary 1, learns faster than flat GAE", "sibling_hae, lam_boundary 1", "gae"),
 )
 

@@ -10,6 +10,7 @@ the cache of its slot). Shapes: N tokens, H query heads, G key/value heads, D he
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -95,20 +96,42 @@ class SlotCache:
 
 
 @dataclass(frozen=True, slots=True)
+class Chunk:
+    """Tokens [start, stop) of a step go to one slot, from `place` on."""
+
+    start: int
+    stop: int
+    slot: int
+    place: int
+
+    @property
+    def end(self) -> int:
+        """Places of the slot that are filled after it."""
+        return self.place + self.stop - self.start
+
+
+@dataclass(frozen=True)
 class Slots:
     """Tokens for the cache slots, laid end to end: single tokens first, then chunks of several.
 
     `slot_N` and `place_N` say where each token goes. The first `singles` tokens are one for each of the slots in
-    `slot_N[:singles]`; `chunks` are (start, stop) ranges of the tokens of one slot each. `length` is the longest slot
-    after this step.
+    `slot_N[:singles]`; `chunks` are the rest, one for a slot. `length` is the longest slot after this step.
     """
 
     cache: SlotCache
     slot_N: Tensor
     place_N: Tensor
     singles: int
-    chunks: tuple[tuple[int, int], ...]
+    chunks: tuple[Chunk, ...]
     length: int
+
+    @cached_property
+    def hidden(self) -> list[Tensor]:
+        """For each chunk what its tokens must not see, -inf against 0: (tokens, places). The same in all layers."""
+        return [
+            torch.full((one.stop - one.start, one.end), float("-inf"), dtype=self.cache.dtype).triu(one.place + 1)
+            for one in self.chunks
+        ]
 
     def attend(self, q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, scale: float, layer: int) -> Tensor:
         """Each token attends to its slot's places up to its own; returns (H, N, D)."""
@@ -138,10 +161,26 @@ class Slots:
         return _one_query(q_HND.transpose(0, 1), k, v, place, scale).transpose(0, 1)
 
     def _chunks(self, q_HMD: Tensor, scale: float, layer: int) -> Tensor:
+        """On the CPU one chunk after another: no padding, and its slot's cache is read where it lies."""
+        if q_HMD.is_cuda:
+            return self._padded(q_HMD, scale, layer)
+        keys, values = self.cache.keys[layer], self.cache.values[layer]
+        heads, _, size = q_HMD.shape
+        groups = keys.shape[1]
+        out = []
+        for one, hidden in zip(self.chunks, self.hidden, strict=True):
+            # Heads that share keys become further queries of one head: without it the CPU has no fused kernel.
+            q = q_HMD[:, one.start - self.singles : one.stop - self.singles].reshape(1, groups, -1, size)
+            k, v = (store[one.slot, None, :, : one.end] for store in (keys, values))
+            seen = sdpa(q, k, v, attn_mask=hidden.repeat(heads // groups, 1), scale=scale)
+            out.append(seen.view(heads, one.stop - one.start, v.shape[3]))
+        return torch.cat(out, dim=1)
+
+    def _padded(self, q_HMD: Tensor, scale: float, layer: int) -> Tensor:
         """Chunks padded to the longest; the mask hides later places of the slot and the padding."""
         device = q_HMD.device
-        start = torch.tensor([a for a, _ in self.chunks], device=device)
-        size = torch.tensor([b - a for a, b in self.chunks], device=device)
+        start = torch.tensor([one.start for one in self.chunks], device=device)
+        size = torch.tensor([one.stop - one.start for one in self.chunks], device=device)
         offset = torch.arange(int(size.max()), device=device)
         is_real = offset < size[:, None]
         index = torch.minimum(start[:, None] + offset, (start + size - 1)[:, None])

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hiper.models.attention import SlotCache, Slots
+from hiper.models.attention import Chunk, SlotCache, Slots
 from hiper.models.policy import Policy
 from hiper.models.tokens import ModelError
 from hiper.records import Prompt, Request, Sample
@@ -165,7 +165,7 @@ class TorchSampler:
         for number, (s, count) in enumerate(plan):
             slot = self._slots[s]
             if number >= singles:
-                chunks.append((len(ids), len(ids) + count))
+                chunks.append(Chunk(start=len(ids), stop=len(ids) + count, slot=s, place=len(slot.ids)))
             ids += slot.pending[:count]
             place += range(len(slot.ids), len(slot.ids) + count)
             owner += [s] * count

@@ -150,6 +150,7 @@ def _hae(table: Table, values: Values, c: CreditConfig) -> Streams:
         kappa = adaptive_lam_boundary(
             table.rewards_BT, table.switches_BT, table.lengths_B, table.terminated_B, values.V_high_BT,
             _final(table, values), table.group_B, table.state_BT, gamma=c.gamma,
+            averaged_over=len(table.lengths_B),
         )  # fmt: skip
     else:
         kappa = c.lam_boundary
@@ -162,6 +163,7 @@ def _siblings(table: Table, values: Values, c: CreditConfig) -> Streams:
     credit = sibling_hae(
         *_hierarchy(table, values), table.group_B, table.state_BT, table.subgoal_BT,
         gamma=c.gamma, lam_low=c.lam_low, lam_high=c.lam_high, lam_boundary=c.lam_boundary,
+        averaged_over=len(table.lengths_B),
     )  # fmt: skip
     return _hierarchical(credit)
 
