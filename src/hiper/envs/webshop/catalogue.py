@@ -10,7 +10,7 @@ from array import array
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -76,6 +76,14 @@ def _combinations(product: Product) -> int:
 def _title_hash(title: str) -> int:
     """A number that products with the same title share."""
     return int.from_bytes(hashlib.blake2b(title.lower().encode("utf-8", "surrogatepass"), digest_size=8).digest())
+
+
+class Shop(Protocol):
+    """What a visit needs of a catalogue."""
+
+    def product(self, number: int, /) -> Product: ...
+    def asin(self, number: int, /) -> str: ...
+    def search(self, keywords: str, rng: np.random.Generator, /) -> Numbers: ...
 
 
 class Catalogue:

@@ -31,9 +31,10 @@ from hiper.envs.about import About
 from hiper.envs.errors import UnknownName, nearest
 from hiper.envs.webshop import pages
 from hiper.envs.webshop.about import ABOUT, version
-from hiper.envs.webshop.catalogue import open_catalogue
+from hiper.envs.webshop.catalogue import Shop, open_catalogue
 from hiper.envs.webshop.goals import Compat, open_goals
 from hiper.envs.webshop.nouns import rule_nouns, spacy_nouns
+from hiper.envs.webshop.renumber import Names, RenumberedShop
 from hiper.envs.webshop.reward import Goal, Nouns, score
 from hiper.envs.webshop.session import Page, State, click, clickables, parse_action, search
 
@@ -78,6 +79,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
         max_steps: int = 50,
         expert: bool = False,
         expert_search: Search = "best",
+        renumber: bool = False,
         render_mode: str | None = None,
     ) -> None:
         """data: folder of the official files; None for a catalogue of `products` made from `catalogue_seed`.
@@ -85,7 +87,8 @@ class WebshopEnv(gymnasium.Env[str, str]):
         compat: None, or the program whose goal order, splits and quirks to keep: see docs/webshop.md. goal_seed:
         draws price bounds and the order of the goals. human_goals: instructions written by people. nouns: how the
         score finds the nouns of a title: `rule`, `spacy` or a function. expert: put the expert's advice into info;
-        expert_search: see `expert.Expert`. render_mode: None or `ansi`.
+        expert_search: see `expert.Expert`. renumber: at every reset call products and options by other names, by the
+        seed: see `renumber`. render_mode: None or `ansi`.
         Raises ValueError for a bad setting, DataError or UnknownName for data that is not there.
         """
         if max_steps < 1:
@@ -98,6 +101,12 @@ class WebshopEnv(gymnasium.Env[str, str]):
         self.max_steps = max_steps
         self.catalogue = open_catalogue(data, seed=catalogue_seed, products=products)
         self.games = open_goals(self.catalogue, split, seed=goal_seed, human=human_goals, compat=compat)
+        if renumber and human_goals:
+            raise ValueError(
+                "renumber goes with synthetic goals only: what people wrote names options in words of their own"
+            )
+        self._names = Names(self.games.training_products()) if renumber else None
+        self._shop: Shop = self.catalogue
         self._compat = compat
         self._nouns = _noun_finder(nouns)
         self._expert = _make_expert(expert_search) if expert else None
@@ -144,6 +153,9 @@ class WebshopEnv(gymnasium.Env[str, str]):
         """
         super().reset(seed=seed)
         self._goal = self._chosen(options or {})
+        if self._names is not None:
+            self._shop = shop = RenumberedShop(self.catalogue, self._names, int(self.np_random.integers(2**63)))
+            self._goal = self.games.renumbered(self._goal.name, shop)
         self._steps = 0
         self._over = False
         self._result = {"won": False, "task_score": 0.0}
@@ -196,20 +208,20 @@ class WebshopEnv(gymnasium.Env[str, str]):
             return self._state
         verb, argument = parsed
         if verb == "search":
-            return search(self.catalogue, argument, self.np_random)
-        return click(self.catalogue, self._state, argument) if argument in self._targets else self._state
+            return search(self._shop, argument, self.np_random)
+        return click(self._shop, self._state, argument) if argument in self._targets else self._state
 
     def _go(self, state: State) -> None:
         """Shows another page."""
         official = self._compat is not None
         self._state = state
-        self._targets = clickables(self.catalogue, state, official)
+        self._targets = clickables(self._shop, state, official)
         bought = self._result["task_score"]
-        self._observation = pages.text(self.catalogue, state, self.goal.text, bought, official)
+        self._observation = pages.text(self._shop, state, self.goal.text, bought, official)
 
     def _buy(self, state: State) -> float:
         """Scores the purchase of the product that is looked at."""
-        product = self.catalogue.product(state.product)
+        product = self._shop.product(state.product)
         price = float(self.games.all.prices[state.product])
         found = score(self.goal, product, state.options, price, self._nouns)
         self._result = {"won": found.total == 1.0, "task_score": found.total, "score_parts": asdict(found)}

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from hiper.envs.about import Tell, silent
 from hiper.envs.errors import DataError, UnknownName, nearest
 from hiper.envs.webshop import cache
-from hiper.envs.webshop.catalogue import Catalogue
+from hiper.envs.webshop.catalogue import Catalogue, Shop
 from hiper.envs.webshop.product import HumanGoal, Product
+from hiper.envs.webshop.renumber import RenumberedShop
 from hiper.envs.webshop.reward import Goal, attribute_met, option_met
 
 Compat = Literal["verl-agent", "princeton"]
@@ -69,10 +70,10 @@ class GoalSet:
         """Number of goals."""
         return len(self.order)
 
-    def goal(self, number: int) -> Goal:
-        """The goal of that number."""
+    def goal(self, number: int, shop: Shop | None = None) -> Goal:
+        """The goal of that number, as its product is called in `shop`; None: in the catalogue."""
         owner, k = self._origin(number)
-        product = self.catalogue.product(int(self._owners[owner]))
+        product = (shop or self.catalogue).product(int(self._owners[owner]))
         bound = float(self._bounds[number if self.human else owner])
         make = _human_goal if self.human else _synthetic_goal
         return make(product, k, name=self.name(number), bound=bound, reachable=bool(self.reachable[number]))
@@ -100,6 +101,10 @@ class GoalSet:
         """Whose goal it is, a place in the list of owners, and the how manieth of that product."""
         owner = int(np.searchsorted(self._firsts, number, side="right")) - 1
         return owner, number - int(self._firsts[owner])
+
+    def owner(self, number: int) -> int:
+        """The number of the product that a goal is about."""
+        return int(self._owners[self._origin(number)[0]])
 
     def split(self, split: str, compat: Compat | None) -> NDArray[np.int64]:
         """Goal numbers of a split, in order. Raises UnknownName where there is no such split.
@@ -151,6 +156,17 @@ class Goals:
     def game(self, name: str) -> Goal:
         """The goal of that name. Raises UnknownName where the split has none."""
         return self.all.goal(self._number(name))
+
+    def renumbered(self, name: str, shop: RenumberedShop) -> Goal:
+        """The goal of that name as it is called in `shop`, which from now on knows what is asked for."""
+        number = self._number(name)
+        shop.ask_for(self.all.owner(number))
+        return self.all.goal(number, shop)
+
+    def training_products(self) -> list[Product]:
+        """The products that anybody trains on: of the split `train`."""
+        numbers = self.all.split("train", self.compat)
+        return [self.all.catalogue.product(owner) for owner in sorted({self.all.owner(n) for n in numbers.tolist()})]
 
     def place(self, name: str) -> int:
         """Where the goal of that name stands in the order of the split: `at(place(name))` is `game(name)`.

@@ -1,0 +1,88 @@
+"""The same shop under other names: for demonstrations from which only copying can be learnt, not the catalogue.
+
+A thousand products are few: a model that imitates in them learns by heart what belongs to which instruction, and
+stands helpless before the products that were held out. So for one episode everything that an agent has to copy is
+drawn anew: the ASINs, the values of all options, and some of the attributes that an instruction asks for. Titles,
+texts, prices and what a search finds stay as they are.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Final
+
+import numpy as np
+
+from hiper.envs.webshop.catalogue import Catalogue
+from hiper.envs.webshop.index import Numbers
+from hiper.envs.webshop.product import Product
+
+_ALPHABET: Final = string.digits + string.ascii_uppercase
+_REPLACED: Final = 0.2  # share of an instruction's attributes in whose place others are asked for
+_KEPT: Final = 0.4  # share of the options that keep their own values: real lists hang together, drawn ones do not
+
+
+class Names:
+    """What names are drawn from: the option values and wanted attributes of some products of a catalogue."""
+
+    def __init__(self, products: Sequence[Product]) -> None:
+        values: dict[str, dict[str, None]] = {}
+        for product in products:
+            for option, given in product.options.items():
+                values.setdefault(option, {}).update(dict.fromkeys(given))
+        self.values: Mapping[str, list[str]] = {option: list(given) for option, given in values.items()}
+        self.attributes = list(dict.fromkeys(one for product in products for one in product.wanted))
+
+
+class RenumberedShop:
+    """A catalogue as it is called in one episode. Equal seeds give equal names."""
+
+    def __init__(self, catalogue: Catalogue, names: Names, seed: int) -> None:
+        self._catalogue, self._names, self._seed = catalogue, names, seed
+        self._said: dict[str, str] = {}  # what is asked for now -> what it is called in the catalogue
+        self.product = cache(self._product)
+
+    def asin(self, number: int) -> str:
+        """A made-up ASIN."""
+        dice = self._dice("asin", number)
+        return "B0" + "".join(dice.choice(_ALPHABET) for _ in range(8))
+
+    def search(self, keywords: str, rng: np.random.Generator) -> Numbers:
+        """Finds what it would find if the values that were asked for were called by their own names."""
+        for new, old in self._said.items():
+            plain = old.replace("\\", r"\\")
+            keywords = re.sub(rf"(?<!\w){re.escape(new)}(?!\w)", plain, keywords)
+        return self._catalogue.search(keywords, rng)
+
+    def ask_for(self, number: int) -> None:
+        """Product `number` is what is wanted: searches for its new names will find it."""
+        old, new = self._catalogue.product(number), self.product(number)
+        pairs = [
+            pair for option, values in old.options.items() for pair in zip(new.options[option], values, strict=True)
+        ]
+        self._said = dict(sorted((pair for pair in pairs if pair[0] != pair[1]), key=lambda pair: -len(pair[0])))
+
+    def _product(self, number: int) -> Product:
+        """The product of that number under its names of this episode."""
+        product, dice = self._catalogue.product(number), self._dice("product", number)
+        options = {option: self._drawn(option, values, dice) for option, values in product.options.items()}
+        instruction, wanted = product.instruction, list(product.wanted)
+        for place, attribute in enumerate(wanted):
+            if instruction is not None and attribute in instruction and dice.random() < _REPLACED:
+                wanted[place] = dice.choice(self._names.attributes)
+                instruction = instruction.replace(attribute, wanted[place], 1)
+        return replace(product, asin=self.asin(number), options=options, instruction=instruction, wanted=tuple(wanted))
+
+    def _drawn(self, option: str, values: tuple[str, ...], dice: random.Random) -> tuple[str, ...]:
+        """As many values of such an option; its own where there are no others."""
+        known = self._names.values.get(option, [])
+        is_kept = len(known) <= len(values) or dice.random() < _KEPT
+        return values if is_kept else tuple(dice.sample(known, len(values)))
+
+    def _dice(self, purpose: str, number: int) -> random.Random:
+        return random.Random(f"{self._seed}/{purpose}/{number}")
