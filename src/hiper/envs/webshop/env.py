@@ -95,16 +95,16 @@ class WebshopEnv(gymnasium.Env[str, str]):
             raise ValueError(f"max_steps must be at least 1, not {max_steps}")
         if render_mode not in {None, "ansi"}:
             raise ValueError(f"render_mode must be None or 'ansi', not {render_mode!r}")
+        if renumber and human_goals:
+            raise ValueError(
+                "renumber goes with synthetic goals only: what people wrote names options in words of their own"
+            )
         self.observation_space = _AnyText(min_length=1, max_length=MAX_OBSERVATION)
         self.action_space = _AnyText(min_length=0, max_length=MAX_ACTION)
         self.render_mode = render_mode
         self.max_steps = max_steps
         self.catalogue = open_catalogue(data, seed=catalogue_seed, products=products)
         self.games = open_goals(self.catalogue, split, seed=goal_seed, human=human_goals, compat=compat)
-        if renumber and human_goals:
-            raise ValueError(
-                "renumber goes with synthetic goals only: what people wrote names options in words of their own"
-            )
         self._names = Names(self.games.training_products()) if renumber else None
         self._shop: Shop = self.catalogue
         self._compat = compat

@@ -1,0 +1,66 @@
+"""The shop under other names: what has to be copied is another in every episode, and the shop stays whole."""
+
+import re
+from typing import Any
+
+import pytest
+
+import hiper
+
+
+def shop(**more: Any) -> Any:
+    return hiper.make("webshop", products=300, split="train", renumber=True, **more)
+
+
+def start(env: Any, seed: int, place: int = 3) -> str:
+    observation, _ = env.reset(seed=seed, options={"game": env.unwrapped.games.names()[place]})
+    return str(observation)
+
+
+def test_the_same_seed_gives_the_same_names_and_another_others() -> None:
+    env = shop()
+    texts = {seed: start(env, seed) for seed in (1, 2, 3, 4, 5, 6)}
+    assert start(env, 1) == texts[1]
+    assert len(set(texts.values())) > 3
+    pages = set()
+    for seed in (1, 1, 2):
+        start(env, seed)
+        pages.add(env.step(f"search[{env.unwrapped.goal.text}]")[0])
+    assert len(pages) == 2
+
+
+def test_no_asin_is_the_catalogues() -> None:
+    env = shop()
+    start(env, 7)
+    observation = env.step(f"search[{env.unwrapped.goal.text}]")[0]
+    shown = re.findall(r"\bB0[0-9A-Z]{8}\b", observation)
+    own = {env.unwrapped.catalogue.asin(number) for number in range(300)}
+    assert len(shown) == 10
+    assert not own & set(shown)
+
+
+def test_the_wanted_product_is_found_and_scores_by_its_new_names() -> None:
+    """Bought with the options asked for, only attributes that were put in place of its own are missed."""
+    env, best = shop(expert=True, expert_search="quick", max_steps=30), []
+    for place in range(0, 60, 2):
+        start(env, place, place)
+        goal = env.unwrapped.goal
+        *_, info = env.step(f"search[{goal.text}]")
+        wanted = f"click[{goal.product.asin.lower()}]"
+        if wanted not in info["admissible_commands"]:
+            continue
+        env.step(wanted)
+        for _, value in goal.options:
+            *_, info = env.step(f"click[{value}]")
+        _, _, over, _, info = env.step("click[buy now]")
+        assert over
+        assert info["score_parts"]["options"] in (None, 1.0) or not goal.reachable
+        assert info["score_parts"]["type"] == 1.0
+        best.append(info["task_score"])
+    assert len(best) >= 20, "the search knows the new names"
+    assert max(best) == 1.0
+
+
+def test_what_people_wrote_cannot_be_renamed() -> None:
+    with pytest.raises(ValueError, match="renumber goes with synthetic goals only"):
+        hiper.make("webshop", products=60, split="all", human_goals=True, renumber=True)
