@@ -31,9 +31,9 @@ _ESTIMATES = (
     "segment_turns", "valid_rate",
 )  # fmt: skip
 _LEGEND = (
-    "[95 % bootstrap interval over seeds]; > beyond the budget, ≥ and ≤ bounds. held out: success in the final "
-    "evaluation; area: mean success over the budget; turns: to the threshold; speed: the baseline's turns through the "
-    "arm's; variance: of the gradient, through the baseline's; switches an episode at the end"
+    "[95 % bootstrap interval over seeds]; > beyond the budget, ≥ and ≤ bounds. held out: success (or the "
+    "score that is compared) in the final evaluation; area: its mean over the budget in training; turns: to the "
+    "threshold; speed: the baseline's turns through the arm's; variance: of the gradient, through the baseline's; switches an episode at the end"
 )
 _TRACES = {
     "rollout/switches": ("Switches", "SWITCH replies an episode"),
@@ -184,6 +184,7 @@ def _content(arena: Arena, measured: Sequence[Measured], picture: Markup) -> Map
     return {
         "name": visible(arena.folder.resolve().name),
         "facts": _facts(arena),
+        "measure": arena.measure,
         "picture": picture,
         "tables": [_table(arena, task, [one for one in measured if one.task == task]) for task in arena.tasks],
         "across": _across(arena, measured) if len(arena.tasks) > 1 else [],
@@ -238,7 +239,7 @@ def _table(arena: Arena, task: str, measured: Sequence[Measured]) -> Mapping[str
 
 
 def _across(arena: Arena, measured: Sequence[Measured]) -> list[Mapping[str, object]]:
-    """Arms by tasks: held-out success and speed."""
+    """Arms by tasks: held out, and speed."""
     rows: list[Mapping[str, object]] = []
     for arm in arena.arms:
         mine = [one for one in measured if one.arm == arm]
