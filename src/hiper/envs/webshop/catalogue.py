@@ -78,7 +78,7 @@ def _title_hash(title: str) -> int:
     return int.from_bytes(hashlib.blake2b(title.lower().encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
-class Shop(Protocol):
+class Stock(Protocol):
     """What a visit needs of a catalogue."""
 
     def product(self, number: int, /) -> Product: ...

@@ -31,7 +31,7 @@ from hiper.envs.about import About
 from hiper.envs.errors import UnknownName, nearest
 from hiper.envs.webshop import pages
 from hiper.envs.webshop.about import ABOUT, version
-from hiper.envs.webshop.catalogue import Shop, open_catalogue
+from hiper.envs.webshop.catalogue import Stock, open_catalogue
 from hiper.envs.webshop.goals import Compat, open_goals
 from hiper.envs.webshop.nouns import rule_nouns, spacy_nouns
 from hiper.envs.webshop.renumber import Names, RenumberedShop
@@ -106,7 +106,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
         self.catalogue = open_catalogue(data, seed=catalogue_seed, products=products)
         self.games = open_goals(self.catalogue, split, seed=goal_seed, human=human_goals, compat=compat)
         self._names = Names(self.games.training_products()) if renumber else None
-        self._shop: Shop = self.catalogue
+        self._stock: Stock = self.catalogue
         self._compat = compat
         self._nouns = _noun_finder(nouns)
         self._expert = _make_expert(expert_search) if expert else None
@@ -154,7 +154,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
         super().reset(seed=seed)
         self._goal = self._chosen(options or {})
         if self._names is not None:
-            self._shop = shop = RenumberedShop(self.catalogue, self._names, int(self.np_random.integers(2**63)))
+            self._stock = shop = RenumberedShop(self.catalogue, self._names, int(self.np_random.integers(2**63)))
             self._goal = self.games.renumbered(self._goal.name, shop)
         self._steps = 0
         self._over = False
@@ -208,20 +208,20 @@ class WebshopEnv(gymnasium.Env[str, str]):
             return self._state
         verb, argument = parsed
         if verb == "search":
-            return search(self._shop, argument, self.np_random)
-        return click(self._shop, self._state, argument) if argument in self._targets else self._state
+            return search(self._stock, argument, self.np_random)
+        return click(self._stock, self._state, argument) if argument in self._targets else self._state
 
     def _go(self, state: State) -> None:
         """Shows another page."""
         official = self._compat is not None
         self._state = state
-        self._targets = clickables(self._shop, state, official)
+        self._targets = clickables(self._stock, state, official)
         bought = self._result["task_score"]
-        self._observation = pages.text(self._shop, state, self.goal.text, bought, official)
+        self._observation = pages.text(self._stock, state, self.goal.text, bought, official)
 
     def _buy(self, state: State) -> float:
         """Scores the purchase of the product that is looked at."""
-        product = self._shop.product(state.product)
+        product = self._stock.product(state.product)
         price = float(self.games.all.prices[state.product])
         found = score(self.goal, product, state.options, price, self._nouns)
         self._result = {"won": found.total == 1.0, "task_score": found.total, "score_parts": asdict(found)}

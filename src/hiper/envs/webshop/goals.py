@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from hiper.envs.about import Tell, silent
 from hiper.envs.errors import DataError, UnknownName, nearest
 from hiper.envs.webshop import cache
-from hiper.envs.webshop.catalogue import Catalogue, Shop
+from hiper.envs.webshop.catalogue import Catalogue, Stock
 from hiper.envs.webshop.product import HumanGoal, Product
 from hiper.envs.webshop.renumber import RenumberedShop
 from hiper.envs.webshop.reward import Goal, attribute_met, option_met
@@ -70,10 +70,10 @@ class GoalSet:
         """Number of goals."""
         return len(self.order)
 
-    def goal(self, number: int, shop: Shop | None = None) -> Goal:
-        """The goal of that number, as its product is called in `shop`; None: in the catalogue."""
+    def goal(self, number: int, stock: Stock | None = None) -> Goal:
+        """The goal of that number, as its product is called in `stock`; None: in the catalogue."""
         owner, k = self._origin(number)
-        product = (shop or self.catalogue).product(int(self._owners[owner]))
+        product = (stock or self.catalogue).product(int(self._owners[owner]))
         bound = float(self._bounds[number if self.human else owner])
         make = _human_goal if self.human else _synthetic_goal
         return make(product, k, name=self.name(number), bound=bound, reachable=bool(self.reachable[number]))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from hiper.envs.webshop.catalogue import Shop
+from hiper.envs.webshop.catalogue import Stock
 from hiper.envs.webshop.session import Page, State
 
 SEPARATOR: Final = " [SEP] "
@@ -15,7 +15,7 @@ _ESCAPED: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026",
 _TARGET: Final = ("asin", "options", "attrs", "price upper", "instuction text", "category", "product category", "query")
 
 
-def text(catalogue: Shop, state: State, instruction: str, score: float, official: bool) -> str:
+def text(catalogue: Stock, state: State, instruction: str, score: float, official: bool) -> str:
     """The text of a page. score: of the purchase, for the page after it.
 
     With `official` to the letter what the original shows. Else the page of a product also says what is chosen,
@@ -31,7 +31,7 @@ def _is_visible(piece: str) -> bool:
     return bool(piece) and not (piece.isspace() and "\n" in piece)
 
 
-def _pieces(catalogue: Shop, state: State, instruction: str, score: float, official: bool) -> list[str]:
+def _pieces(catalogue: Stock, state: State, instruction: str, score: float, official: bool) -> list[str]:
     """All pieces of a page, as they are written there."""
     if state.page is Page.START:
         return ["WebShop", "Instruction:", instruction, "Search"]
@@ -43,7 +43,7 @@ def _pieces(catalogue: Shop, state: State, instruction: str, score: float, offic
     return [*pieces, "< Prev", *_about_product(catalogue, state, official)]
 
 
-def _results(catalogue: Shop, state: State, official: bool) -> list[str]:
+def _results(catalogue: Stock, state: State, official: bool) -> list[str]:
     """A page of search results."""
     pieces = [f"Page {state.number} (Total results: {len(state.found)})"]
     pieces += ["< Prev"] if state.number > 1 else []
@@ -54,7 +54,7 @@ def _results(catalogue: Shop, state: State, official: bool) -> list[str]:
     return pieces
 
 
-def _about_product(catalogue: Shop, state: State, official: bool) -> list[str]:
+def _about_product(catalogue: Stock, state: State, official: bool) -> list[str]:
     """The page of a product, or one below it."""
     product = catalogue.product(state.product)
     match state.page:
@@ -71,7 +71,7 @@ def _about_product(catalogue: Shop, state: State, official: bool) -> list[str]:
     return [*pieces, "Buy Now"]
 
 
-def _done(catalogue: Shop, state: State, score: float) -> list[str]:
+def _done(catalogue: Stock, state: State, score: float) -> list[str]:
     """The page after a purchase."""
     return [
         *("Thank you for shopping with us!", "Your code:", "None", "(Paste it in your MTurk interface.)"),

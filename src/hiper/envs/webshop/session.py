@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from hiper.envs.webshop.catalogue import Shop
+from hiper.envs.webshop.catalogue import Stock
 from hiper.envs.webshop.index import Numbers
 
 PER_PAGE: Final = 10
@@ -73,7 +73,7 @@ def parse_action(action: str, official: bool) -> tuple[str, str] | None:
     return (match[1], match[2].lower()) if match and match[1] in {"search", "click"} else None
 
 
-def clickables(catalogue: Shop, state: State, official: bool) -> list[str]:
+def clickables(catalogue: Stock, state: State, official: bool) -> list[str]:
     """What can be clicked: buttons first, then products or option values, all lower-case.
 
     With `official` also what does nothing: `search`, the value that is already chosen, and `next >` on the last
@@ -101,12 +101,12 @@ def clickables(catalogue: Shop, state: State, official: bool) -> list[str]:
             return [BACK_TO_SEARCH, PREVIOUS]
 
 
-def search(catalogue: Shop, keywords: str, rng: np.random.Generator) -> State:
+def search(catalogue: Stock, keywords: str, rng: np.random.Generator) -> State:
     """The first page of results. Possible on every page; what was chosen is forgotten."""
     return State(page=Page.RESULTS, found=catalogue.search(keywords, rng))
 
 
-def click(catalogue: Shop, state: State, target: str) -> State:
+def click(catalogue: Stock, state: State, target: str) -> State:
     """The state after clicking one of the `clickables`."""
     if target == BACK_TO_SEARCH:
         return State()
@@ -121,7 +121,7 @@ def click(catalogue: Shop, state: State, target: str) -> State:
             return replace(state, page=Page.ITEM)  # back from what is below a product
 
 
-def _click_result(catalogue: Shop, state: State, target: str) -> State:
+def _click_result(catalogue: Stock, state: State, target: str) -> State:
     """A click on a page of results. Turning pages and opening a product forget the options."""
     if target in {NEXT, PREVIOUS}:
         return replace(state, number=state.number + (1 if target == NEXT else -1))
@@ -129,7 +129,7 @@ def _click_result(catalogue: Shop, state: State, target: str) -> State:
     return replace(state, page=Page.ITEM, product=product)
 
 
-def _click_item(catalogue: Shop, state: State, target: str) -> State:
+def _click_item(catalogue: Stock, state: State, target: str) -> State:
     """A click on the page of a product."""
     if target == PREVIOUS:
         return replace(state, page=Page.RESULTS, product=-1, options={})
