@@ -64,7 +64,7 @@ def test_no_configuration(tmp_path: Path, refused: Refused) -> None:
 def test_an_unknown_preset(config: str, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hiper.runs.setup.TOKENIZER_EPISODES", 4)
     said = refused("train", config, "--out", str(tmp_path / "run"), "model.path=", "model.preset=tiny-9m")
-    assert said.startswith("unknown preset 'tiny-9m'; known: tiny-0.4m, ")
+    assert said.startswith("unknown preset 'tiny-9m'; known: tiny-0.1m, tiny-0.4m, ")
 
 
 def test_a_run_folder_that_is_a_file(config: str, refused: Refused) -> None:

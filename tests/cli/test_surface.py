@@ -23,7 +23,7 @@ SURFACE = {
     "play": "--data --env --game --max-turns --seed --set --split --temperature --watch model",
     "serve": "--compat --data --episode --game --goal --port --replay --set --split env",
     "report": "--out folder",
-    "compare": "--jobs --json --out config overrides",
+    "compare": "--arm --jobs --json --out --task config overrides",
     "verify": "--json --quick --seed",
     "doctor": "--json",
 }
