@@ -2,15 +2,16 @@
 
 A thousand products are few: a model that imitates in them learns by heart what belongs to which instruction, and
 stands helpless before the products that were held out. So for one episode everything that an agent has to copy is
-drawn anew: the ASINs, the values of all options, and some of the attributes that an instruction asks for. Titles,
-texts, prices and what a search finds stay as they are.
+drawn anew: products change their ASINs among each other, most options get values of other products, and some of the
+attributes that an instruction asks for are others. Titles, texts, prices and what a search finds stay as they are.
+Names are exchanged and not made up, because a made-up one is many tokens of a kind that a small model cannot copy.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import re
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -22,7 +23,6 @@ from hiper.envs.webshop.catalogue import Catalogue
 from hiper.envs.webshop.index import Numbers
 from hiper.envs.webshop.product import Product
 
-_ALPHABET: Final = string.digits + string.ascii_uppercase
 _REPLACED: Final = 0.2  # share of an instruction's attributes in whose place others are asked for
 _KEPT: Final = 0.4  # share of the options that keep their own values: real lists hang together, drawn ones do not
 
@@ -44,13 +44,15 @@ class RenumberedShop:
 
     def __init__(self, catalogue: Catalogue, names: Names, seed: int) -> None:
         self._catalogue, self._names, self._seed = catalogue, names, seed
+        count, dice = len(catalogue), self._dice("asins", 0)
+        self._step = next(step for step in iter(lambda: dice.randrange(1, count + 1), 0) if math.gcd(step, count) == 1)
+        self._shift = dice.randrange(count)
         self._said: dict[str, str] = {}  # what is asked for now -> what it is called in the catalogue
         self.product = cache(self._product)
 
     def asin(self, number: int) -> str:
-        """A made-up ASIN."""
-        dice = self._dice("asin", number)
-        return "B0" + "".join(dice.choice(_ALPHABET) for _ in range(8))
+        """The ASIN of another product; every one is somebody's."""
+        return self._catalogue.asin((self._step * number + self._shift) % len(self._catalogue))
 
     def search(self, keywords: str, rng: np.random.Generator) -> Numbers:
         """Finds what it would find if the values that were asked for were called by their own names."""
