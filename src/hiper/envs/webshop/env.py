@@ -34,7 +34,7 @@ from hiper.envs.webshop.about import ABOUT, version
 from hiper.envs.webshop.catalogue import Stock, open_catalogue
 from hiper.envs.webshop.goals import Compat, open_goals
 from hiper.envs.webshop.nouns import rule_nouns, spacy_nouns
-from hiper.envs.webshop.renumber import Names, RenumberedShop
+from hiper.envs.webshop.renumber import RenumberedShop
 from hiper.envs.webshop.reward import Goal, Nouns, score
 from hiper.envs.webshop.session import Page, State, click, clickables, parse_action, search
 
@@ -105,7 +105,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
         self.max_steps = max_steps
         self.catalogue = open_catalogue(data, seed=catalogue_seed, products=products)
         self.games = open_goals(self.catalogue, split, seed=goal_seed, human=human_goals, compat=compat)
-        self._names = Names(self.games.training_products()) if renumber else None
+        self._names = self.games.names_to_draw() if renumber else None
         self._stock: Stock = self.catalogue
         self._compat = compat
         self._nouns = _noun_finder(nouns)

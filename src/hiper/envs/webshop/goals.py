@@ -27,7 +27,7 @@ from hiper.envs.errors import DataError, UnknownName, nearest
 from hiper.envs.webshop import cache
 from hiper.envs.webshop.catalogue import Catalogue, Stock
 from hiper.envs.webshop.product import HumanGoal, Product
-from hiper.envs.webshop.renumber import RenumberedShop
+from hiper.envs.webshop.renumber import Names, RenumberedShop
 from hiper.envs.webshop.reward import Goal, attribute_met, option_met
 
 Compat = Literal["verl-agent", "princeton"]
@@ -54,6 +54,7 @@ class GoalSet:
     def __init__(self, catalogue: Catalogue, seed: int, human: bool, shuffle_seed: int, tell: Tell = silent) -> None:
         """Built at the first use and kept on disk. Raises DataError where there are no goals."""
         self.catalogue, self.human = catalogue, human
+        self.names_to_draw: dict[Compat | None, Names] = {}
         key = f"{catalogue.sha256}/{seed}/{human}/{shuffle_seed}/{cache.code_hash(_BUILDERS)}"
         name = f"goals-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
         home = cache.built(name, lambda part: _build(catalogue, part, seed, human, shuffle_seed, tell))
@@ -163,10 +164,13 @@ class Goals:
         shop.ask_for(self.all.owner(number))
         return self.all.goal(number, shop)
 
-    def training_products(self) -> list[Product]:
-        """The products that anybody trains on: of the split `train`."""
-        numbers = self.all.split("train", self.compat)
-        return [self.all.catalogue.product(owner) for owner in sorted({self.all.owner(n) for n in numbers.tolist()})]
+    def names_to_draw(self) -> Names:
+        """What renumbered shops draw from: the products of the split `train`. Made once for all environments."""
+        if self.compat not in self.all.names_to_draw:
+            owners = {self.all.owner(number) for number in self.all.split("train", self.compat).tolist()}
+            products = [self.all.catalogue.product(owner) for owner in sorted(owners)]
+            self.all.names_to_draw[self.compat] = Names(products)
+        return self.all.names_to_draw[self.compat]
 
     def place(self, name: str) -> int:
         """Where the goal of that name stands in the order of the split: `at(place(name))` is `game(name)`.
