@@ -59,6 +59,7 @@ FEATURES = page(*TOP, "< Prev", "Sole of soft rubber", "Two straps"), clicks("ba
                 options={"color": "black"},
                 highest=50.0,
                 text="non slip men's boots with rubber sole",
+                said="non slip men's boots with rubber sole with color: black",
             ),
         ),
         (
@@ -70,6 +71,8 @@ FEATURES = page(*TOP, "< Prev", "Sole of soft rubber", "Two straps"), clicks("ba
                 options={"color": "a1-navy | red", "fit type": "men", "size": "32 with belt"},
                 highest=120.0,
                 text="machine wash, slim fit men's pants with quality materials for daily wear",
+                said="machine wash, slim fit men's pants with quality materials for daily wear with color: a1-navy | red"
+                ", and fit type: men, and size: 32 with belt",
             ),
         ),
         (
@@ -80,6 +83,7 @@ FEATURES = page(*TOP, "< Prev", "Sole of soft rubber", "Two straps"), clicks("ba
                 options={},
                 highest=float("inf"),
                 text="console tables for living room, dining room",
+                said="console tables for living room, dining room",
             ),
         ),
         (
@@ -90,6 +94,7 @@ FEATURES = page(*TOP, "< Prev", "Sole of soft rubber", "Two straps"), clicks("ba
                 options={},
                 highest=20.0,
                 text="gluten free snack",
+                said="gluten free snack",
             ),
         ),
     ],
@@ -183,14 +188,33 @@ def test_a_purchase_move_by_move() -> None:
     assert advice(player) == ("SWITCH", "buy B0AAAAAAA1", "click[buy now]")
 
 
-def test_a_quick_one_buys_what_has_the_options() -> None:
+def test_a_quick_one_says_it_as_it_was_said_and_buys_what_has_the_options() -> None:
     player = Expert(search="quick")
     player.reset(*START)
-    player.observe(player.advise().action, *RESULTS)
+    query = "search[non slip men's boots with rubber sole with color: black]"
+    assert advice(player) == ("SWITCH", "search for non slip men's boots", query)
+    player.observe(query, *RESULTS)
     player.observe("click[b0aaaaaaa1]", *ITEM)
     assert advice(player) == ("SWITCH", "choose options", "click[black]")
     player.observe("click[black]", *ITEM)
     assert advice(player) == ("SWITCH", "buy B0AAAAAAA1", "click[buy now]")
+
+
+def test_a_quick_one_opens_the_results_in_their_order_and_soon_buys_the_best() -> None:
+    asins = [f"B0{letter * 8}" for letter in "ABCDEFGHIJ"]
+    listed = [piece for asin in asins for piece in (asin, "Boots", "$9.99")]
+    results = page(*TOP, "Page 1 (Total results: 50)", "Next >", *listed), clicks("next >", *map(str.lower, asins))
+    without = ITEM[0].replace("black", "green"), ITEM[1]
+    player = Expert(search="quick")
+    player.reset(*START)
+    player.observe(player.advise().action, *results)
+    opened = []
+    while player.advise().subgoal.startswith("check"):
+        step = player.advise()
+        opened += [step.action] if step.action != "click[< prev]" else []
+        player.observe(step.action, *(without if step.action != "click[< prev]" else results))
+    assert opened == [f"click[{asin}]" for asin in asins[:3]]
+    assert advice(player) == ("SWITCH", f"buy {asins[0]}", "click[< prev]")
 
 
 def test_it_reads_no_further_where_an_option_is_missing() -> None:

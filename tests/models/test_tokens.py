@@ -96,25 +96,34 @@ def test_names_are_never_merged_with_their_neighbours() -> None:
 
 
 @functools.cache
-def pieces() -> Tokenizer:
+def words() -> Tokenizer:
     page = (
         "Find a mug with color: dark heather, and size: 3x-large [SEP] {} [SEP] dark heather [SEP] 3x-large [SEP] $9.50"
     )
-    return train_tokenizer([page.format(f"B0{n:02}XY{n}") for n in range(40)], size=400, cut="pieces")
+    return train_tokenizer([page.format(f"B0{n:02}XY{n % 8}Z") for n in range(40)] * 3, size=500, cut="words")
 
 
-@pytest.mark.parametrize("value", ["dark heather", "3x-large", "B007XY7", "B099ZZ9"])
-def test_a_piece_is_the_same_tokens_wherever_it_stands(value: str) -> None:
-    alone = pieces().encode(value)
-    for text in (f"color: {value}, and size: 1", f"[SEP] {value} [SEP] x", f"click[{value}]", f"$9.50 [SEP] {value}"):
-        ids = pieces().encode(text)
+@pytest.mark.parametrize("value", ["dark heather", "3x-large", "mug with color", "B007XY7Z", "B099ZZ9Z"])
+def test_words_are_the_same_tokens_wherever_they_stand(value: str) -> None:
+    alone = words().encode(value)
+    for text in (f"color: {value}, and size: 1", f"[SEP] {value} [SEP] x", f"click[{value}]", f"say {value}. x"):
+        ids = words().encode(text)
         assert any(ids[i : i + len(alone)] == alone for i in range(len(ids)))
 
 
+def test_a_code_that_is_met_is_one_token() -> None:
+    assert len(words().encode("B007XY7Z")) == 1
+    assert len(words().encode("B099ZZ9Z")) > 1
+
+
+def test_no_word_is_merged_with_the_next() -> None:
+    assert len(words().encode("dark heather")) == 2
+
+
 @given(st.text())
-def test_pieces_are_the_bytes_of_any_text(text: str) -> None:
+def test_words_are_the_bytes_of_any_text(text: str) -> None:
     if "<|end|>" not in text:
-        assert text_of(pieces(), pieces().encode(text)) == text
+        assert text_of(words(), words().encode(text)) == text
 
 
 @given(st.text())

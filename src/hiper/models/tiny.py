@@ -3,8 +3,9 @@
 The tokenizer is trained on the environment's own text. Two things keep it kind to small models: what has to be copied
 is never merged with its neighbours, so that it is the same tokens wherever it stands; and the rest may be merged across
 spaces, so that template phrases (`You arrive at`) cost one token. What has to be copied is, with the cut "phrases", a
-*name* (a word that is somewhere followed by a number, such as `countertop 2`) and, with "pieces", whatever stands
-between marks of punctuation (`color: dark heather, and` or `click[dark heather]`) and every word with a digit in it.
+*name* (a word that is somewhere followed by a number, such as `countertop 2`). With "words" it is anything: nothing is
+merged across spaces, a word keeps the space behind it (it begins an action as it stands within a sentence), and codes of
+capitals and digits, such as ASINs, are one token each.
 """
 
 import re
@@ -18,9 +19,11 @@ from transformers import PreTrainedTokenizerFast
 from hiper.models.tokens import OWN_MARK, ModelError, Tokenizer
 
 END = "<|end|>"
-CUTS = ("phrases", "pieces")
-_MARKS = r" ?\[[A-Z]+\] ?|, and |[,;:.!?] |[\[\]()|\"]|\n"
-_WITH_DIGIT = r"\w*\d\w*"
+CUTS = ("phrases", "words")
+_MARKS = r" ?\[[A-Z]+\] ?|, and |[,;:.!?] |[\[\]()|\"$]|\n"
+_SPACE = r"(?: (?!\[[A-Z]+\]))?"  # behind a word, unless it belongs to the mark that follows
+_WORD = rf"(?:\w*\d\w*|(?:(?!{_MARKS})\S)+){_SPACE}"
+_CODE = re.compile(r"\b(?=[A-Z0-9]*\d)(?=[A-Z0-9]*[A-Z])[A-Z0-9]{8,}\b")
 PRESETS: dict[str, dict[str, int]] = {
     "tiny-0.1m": {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2, "heads": 2, "kv": 1},
     "tiny-0.4m": {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 4, "heads": 4, "kv": 2},
@@ -57,15 +60,16 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Byte-level BPE of at most `size` entries. `tags` become single tokens, e.g. "<switch>KEEP</switch>"."""
     raw = RawTokenizer(models.BPE())
-    splits = _at_names(texts) if cut == "phrases" else [Regex(_MARKS), Regex(_WITH_DIGIT)]
+    splits = _at_names(texts) if cut == "phrases" else [Regex(f"{_MARKS}|{_WORD}")]
+    whole = [*tags, *(_codes(texts)[: size // 2] if cut == "words" else ())]
     raw.pre_tokenizer = pre_tokenizers.Sequence(
         [*(pre_tokenizers.Split(pattern, "isolated") for pattern in splits), _byte_level()]
     )
     raw.decoder = decoders.ByteLevel()
     raw.add_special_tokens([END])
-    raw.add_tokens([AddedToken(tag, normalized=False) for tag in tags])
+    raw.add_tokens([AddedToken(one, normalized=False) for one in whole])
     trainer = trainers.BpeTrainer(
-        vocab_size=size,
+        vocab_size=size - (len(whole) if cut == "words" else 0),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         special_tokens=[END],
         show_progress=False,
@@ -89,3 +93,9 @@ def _names(texts: Sequence[str]) -> list[str]:
     """Words that are somewhere followed by a number, often enough not to be an accident."""
     counts = Counter(word for text in texts for word in re.findall(r"([a-z]+) \d+", text))
     return [word for word, count in counts.items() if count >= 3]
+
+
+def _codes(texts: Sequence[str]) -> list[str]:
+    """Words such as ASINs, the most frequent first."""
+    counts = Counter(code for text in texts for code in _CODE.findall(text))
+    return [code for code, count in counts.most_common() if count >= 3]

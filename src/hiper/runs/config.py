@@ -55,9 +55,9 @@ class ModelConfig(Section):
     """Shape of the model that is built when `path` is empty."""
     vocabulary: Positive = 1024
     """Largest vocabulary of the tokenizer trained for a preset."""
-    tokenizer: Literal["phrases", "pieces"] = "phrases"
-    """What a preset's tokenizer keeps whole, to be copied. phrases: words that carry numbers (`desk 1`). pieces: all
-    that stands between marks of punctuation, for texts with values to copy (`color: dark heather`)."""
+    tokenizer: Literal["phrases", "words"] = "phrases"
+    """What a preset's tokenizer keeps whole, to be copied. phrases: words that carry numbers (`desk 1`). words: every
+    word, and codes such as ASINs, for texts from which anything may have to be copied (`color: dark heather`)."""
     context: Positive = 2048
     """Context window of a preset, tokens."""
     device: str = "cpu"

@@ -29,8 +29,9 @@ class Wish:
 
     Worked example, "Find me machine wash, non slip men's boots with rubber sole with color: black, and price lower
     than 50.00 dollars": `Wish(what="non slip men's boots", attributes=("machine wash", "rubber sole"),
-    options={"color": "black"}, highest=50.0, text="machine wash, non slip men's boots with rubber sole")`. Where an
-    attribute directly before the product ends, nobody can tell from the words: it stays with it in `what`.
+    options={"color": "black"}, highest=50.0, text="machine wash, non slip men's boots with rubber sole", said=
+    "machine wash, non slip men's boots with rubber sole with color: black")`. Where an attribute directly before the
+    product ends, nobody can tell from the words: it stays with it in `what`.
     """
 
     what: str
@@ -38,6 +39,8 @@ class Wish:
     options: Mapping[str, str]
     highest: float
     text: str
+    said: str
+    """All but the opening and the price, word for word."""
 
 
 def read_wish(instruction: str) -> Wish:
@@ -45,6 +48,7 @@ def read_wish(instruction: str) -> Wish:
     text = instruction.strip().rstrip(".")
     price = _PRICE.search(text)
     text = _PRICE.sub("", text)
+    said = _OPENING.sub("", text, count=1).strip()
     tail = _OPTIONS.search(text)
     options = {}
     if tail:
@@ -61,6 +65,7 @@ def read_wish(instruction: str) -> Wish:
         options=options,
         highest=float(price[1]) if price else float("inf"),
         text=text,
+        said=said,
     )
 
 
