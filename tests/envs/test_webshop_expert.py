@@ -71,8 +71,8 @@ FEATURES = page(*TOP, "< Prev", "Sole of soft rubber", "Two straps"), clicks("ba
                 options={"color": "a1-navy | red", "fit type": "men", "size": "32 with belt"},
                 highest=120.0,
                 text="machine wash, slim fit men's pants with quality materials for daily wear",
-                said="machine wash, slim fit men's pants with quality materials for daily wear with color: a1-navy | red"
-                ", and fit type: men, and size: 32 with belt",
+                said="machine wash, slim fit men's pants with quality materials for daily wear with color: a1-navy "
+                "| red, and fit type: men, and size: 32 with belt",
             ),
         ),
         (

@@ -4,8 +4,8 @@ The tokenizer is trained on the environment's own text. Two things keep it kind 
 is never merged with its neighbours, so that it is the same tokens wherever it stands; and the rest may be merged across
 spaces, so that template phrases (`You arrive at`) cost one token. What has to be copied is, with the cut "phrases", a
 *name* (a word that is somewhere followed by a number, such as `countertop 2`). With "words" it is anything: nothing is
-merged across spaces, a word keeps the space behind it (it begins an action as it stands within a sentence), and codes of
-capitals and digits, such as ASINs, are one token each.
+merged across spaces, a word keeps the space behind it (it begins an action as it stands within a sentence), and codes
+of capitals and digits, such as ASINs, are one token each.
 """
 
 import re
