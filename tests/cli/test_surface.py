@@ -25,6 +25,7 @@ SURFACE = {
     "report": "--out folder",
     "compare": "--arm --jobs --json --out --task config overrides",
     "verify": "--json --quick --seed",
+    "bench": "--json --rounds config overrides",
     "doctor": "--json",
 }
 HEAVY = ("torch", "transformers", "numpy", "pydantic", "gymnasium", "hiper.runs", "hiper.envs")

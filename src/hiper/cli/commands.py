@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hiper.cli.show import Screen, shown
+from hiper.cli.show import Screen, shown, timed
 
 if TYPE_CHECKING:
     from hiper.runs.config import Config
@@ -248,6 +248,18 @@ def verify(arguments: argparse.Namespace) -> int:
         first = report.failed[0]
         screen.say(f"hiper: failed: {first.text}: {first.found:.3g}, expected at most {first.limit:.3g}")
     return 1 if report.failed else 0
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """`hiper bench`."""
+    from hiper.runs.bench import bench as measure
+    from hiper.runs.config import load_config
+
+    screen = Screen()
+    row = measure(load_config(Path(arguments.config), arguments.overrides), arguments.rounds, screen.say)
+    screen.say("\n".join(timed(row)))
+    _emit(arguments.json, row)
+    return 0
 
 
 def doctor(arguments: argparse.Namespace) -> int:

@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hiper {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_demo, _data, _train, _eval, _play, _serve, _report, _compare, _verify, _doctor):
+    for add in (_demo, _data, _train, _eval, _play, _serve, _report, _compare, _verify, _bench, _doctor):
         add(subparsers)
     return parser
 
@@ -204,6 +204,22 @@ def _verify(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.set_defaults(run=commands.verify)
 
 
+def _bench(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    p = sub.add_parser("bench", help="time a few steps of a run on this machine, and say how long all of it would take")
+    p.description = (
+        "Carries out a few steps of each stage of a configuration, saves nothing, and says what a step takes, where "
+        "its time goes and what the whole run comes to (without evaluations). A model that has learnt nothing plays "
+        "other episodes than it will later; model.path=FOLDER times one that has."
+    )
+    p.add_argument("config", help="TOML file")
+    p.add_argument("overrides", nargs="*", metavar="key=value", help="settings to change, e.g. train.episodes=64")
+    p.add_argument(
+        "--rounds", type=_positive, default=3, help="steps of each stage, after one that is not counted (%(default)s)"
+    )
+    p.add_argument("--json", metavar="FILE", help="write the figures there; - for standard output")
+    p.set_defaults(run=commands.bench)
+
+
 def _doctor(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p = sub.add_parser("doctor", help="say what is installed, what is missing, and what this machine can do")
     p.add_argument("--json", metavar="FILE", help="write the result there; - for standard output")
@@ -213,6 +229,12 @@ def _doctor(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if _count(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
 
 

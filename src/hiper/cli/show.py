@@ -141,7 +141,22 @@ def shown(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _number(row: Row, key: str) -> float:
+def timed(row: Row) -> list[str]:
+    """What `hiper bench` measured, for people: a line a stage, and where a step's time goes."""
+    lines = [f"{int(str(row['parameters'])):,} parameters on {row['device']}"]
+    for stage in STAGES:
+        figures = row.get(stage)
+        if isinstance(figures, Mapping):
+            step_s, whole_s = _number(figures, "step_s"), _number(figures, "whole_s")
+            steps = f"{figures['steps']} steps of {figures['step_turns']:g} turns"
+            lines.append(f"{STAGES[stage]}: {step_s:.2f} s a step; {steps}: {_duration(whole_s)}")
+            for name, figure in figures.items():
+                if name.endswith(("_per_s", "_s")) and name not in ("step_s", "whole_s"):
+                    lines.append(f"    {name.replace('_per_s', '/s').replace('_s', ' s'):18s} {figure:12,.2f}")
+    return lines
+
+
+def _number(row: Mapping[str, object], key: str) -> float:
     return float(str(row.get(key, "nan")))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from hiper.learn import Learner, Optimizer, OptimSettings, PPOSettings
+from hiper.learn import Optimizer
 from hiper.models import Policy
 from hiper.records import METRICS_FILE, Trajectory, read_jsonl
 from hiper.runs.checkpoint import Progress, checkpoints, load_optimizer, load_policy, load_progress
@@ -17,7 +17,7 @@ from hiper.runs.evaluate import evaluate
 from hiper.runs.folder import Row, RunFolder
 from hiper.runs.guards import is_new, troubles
 from hiper.runs.imitate import imitation_round
-from hiper.runs.setup import build_policy, build_sampler, demonstrate, set_up_torch
+from hiper.runs.setup import build_learner, build_optimizer, build_policy, build_sampler, demonstrate, set_up_torch
 from hiper.runs.train import DivergedRound, Round, is_over, train_round
 from hiper.runs.world import World
 
@@ -95,7 +95,7 @@ class Run:
     def _train(self, policy: Policy, progress: Progress) -> None:
         t = self.config.train
         optimizer = self._optimizer(policy, t.optim, progress)
-        learner = self._learner(policy, optimizer)
+        learner = build_learner(self.config, policy, optimizer)
         sampler = build_sampler(self.config, policy, temperature=self.config.sampling.temperature)
         reference = self._reference() if t.kl_coef else None
         self.watcher.stage("train", progress.turns if t.turns else progress.step, t.turns or t.steps)
@@ -128,34 +128,11 @@ class Run:
         return build_policy(self.config, self.world)
 
     def _optimizer(self, policy: Policy, c: OptimConfig, progress: Progress) -> Optimizer:
-        settings = OptimSettings(
-            kind=c.kind, lr=c.lr, value_lr=c.value_lr, weight_decay=c.weight_decay, beta2=c.beta2, eps=c.eps
-        )
-        optimizer = Optimizer(policy, settings)
+        optimizer = build_optimizer(c, policy)
         latest = self.folder.latest()
         if latest is not None and progress.step and load_progress(latest).stage == progress.stage:
             load_optimizer(latest, optimizer)
         return optimizer
-
-    def _learner(self, policy: Policy, optimizer: Optimizer) -> Learner:
-        t = self.config.train
-        settings = PPOSettings(
-            clip=t.clip,
-            dual_clip=t.dual_clip,
-            value_clip=t.value_clip,
-            value_coef=t.value_coef,
-            entropy_coef=t.entropy_coef,
-            kl_coef=t.kl_coef,
-        )
-        return Learner(
-            policy,
-            optimizer,
-            settings,
-            temperature=self.config.sampling.temperature,
-            budget=self.config.budget,
-            max_grad_norm=t.optim.max_grad_norm,
-            value_trunk_grad=t.value_trunk_grad,
-        )
 
     def _log(self, progress: Progress, row: Row, total: int) -> None:
         whole: Row = {

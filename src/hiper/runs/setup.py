@@ -1,4 +1,4 @@
-"""Building what a configuration names: the policy (from a folder, or tiny from scratch), agents, samplers."""
+"""Building what a configuration names: the policy (from a folder, or tiny from scratch), agents, samplers, learners."""
 
 import ctypes
 import os
@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 
 from hiper.agents import ExpertSampler, Interface, Layout, interface, make_layout
+from hiper.learn import Learner, Optimizer, OptimSettings, PPOSettings
 from hiper.models import Policy, Tokenizer, TorchSampler, preset, train_tokenizer
 from hiper.records import Trajectory
 from hiper.rollout import Limits, PlayError, play
 from hiper.runs.checkpoint import load_policy
-from hiper.runs.config import AgentConfig, Config, ConfigError
+from hiper.runs.config import AgentConfig, Config, ConfigError, OptimConfig
 from hiper.runs.world import World
 
 TOKENIZER_EPISODES = 800
@@ -49,6 +50,34 @@ def build_layout(config: AgentConfig) -> Callable[[], Layout]:
 def build_sampler(config: Config, policy: Policy, *, temperature: float) -> TorchSampler:
     s = config.sampling
     return TorchSampler(policy, capacity=s.capacity, max_reply=s.max_reply, temperature=temperature)
+
+
+def build_optimizer(c: OptimConfig, policy: Policy) -> Optimizer:
+    settings = OptimSettings(
+        kind=c.kind, lr=c.lr, value_lr=c.value_lr, weight_decay=c.weight_decay, beta2=c.beta2, eps=c.eps
+    )
+    return Optimizer(policy, settings)
+
+
+def build_learner(config: Config, policy: Policy, optimizer: Optimizer) -> Learner:
+    t = config.train
+    settings = PPOSettings(
+        clip=t.clip,
+        dual_clip=t.dual_clip,
+        value_clip=t.value_clip,
+        value_coef=t.value_coef,
+        entropy_coef=t.entropy_coef,
+        kl_coef=t.kl_coef,
+    )
+    return Learner(
+        policy,
+        optimizer,
+        settings,
+        temperature=config.sampling.temperature,
+        budget=config.budget,
+        max_grad_norm=t.optim.max_grad_norm,
+        value_trunk_grad=t.value_trunk_grad,
+    )
 
 
 def demonstrate(config: Config, world: World, *, step: int, count: int, clean: bool = False) -> list[Trajectory]:
