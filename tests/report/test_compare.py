@@ -294,6 +294,15 @@ def test_a_comparison_before_its_first_run_is_over(tmp_path: Path) -> None:
     assert summary(measured)[0]["turns"] == {"value": None, "low": None, "high": None}
 
 
+def test_tasks_of_which_no_run_has_begun_are_left_out(tmp_path: Path) -> None:
+    write_arena(tmp_path, {"flat": 0.2}, seeds=1)
+    assert read_arena(tmp_path).tasks == ("k = 1", "k = 2")
+    change_run(tmp_path, 1, state="unfinished", folder="runs/none")
+    assert read_arena(tmp_path).tasks == ("k = 1",)
+    change_run(tmp_path, 0, state="unfinished", folder="runs/none")
+    assert read_arena(tmp_path).tasks == ("k = 1", "k = 2")
+
+
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("threshold", ["baseline", 0.45])
 def test_page_table_picture_and_numbers(tmp_path: Path, seeds: int, threshold: Any) -> None:

@@ -97,7 +97,7 @@ def test_the_page_needs_nothing_else(page: str) -> None:
 def test_the_verdict_is_that_of_the_files(folder: Path, page: str) -> None:
     rows = [row for row in load(folder / EVALS_FILE) if row["split"] == "valid_unseen"]
     shown = words(page)
-    assert "Success on held-out games (alfworld valid_unseen)" in shown
+    assert "Success on held-out tasks (alfworld valid_unseen)" in shown
     for label, row in (("before: imitation, step 100", rows[0]), ("after: training, step 25", rows[-1])):
         low, high = row["success_ci95"]
         expected = f"{label} {100 * row['success']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] of 134 episodes"

@@ -74,23 +74,28 @@ class Arena:
 
 
 def read_arena(folder: str | Path) -> Arena:
-    """What lies in the folder of a comparison. Raises ReportError where there is none."""
+    """What lies in the folder of a comparison. Raises ReportError where there is none.
+
+    Tasks of which no run has begun are left out, if there are others: a study may be carried out in parts.
+    """
     folder = Path(folder)
     try:
         plan = json.loads((folder / ARENA_FILE).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise ReportError(f"{folder}: not the folder of a comparison; {ARENA_FILE} is missing or damaged") from error
+    entries = tuple(_entry(folder, run) for run in plan["runs"])
+    begun = {entry.task for entry in entries if entry.rows or entry.state != "unfinished"}
     return Arena(
         folder=folder,
         arms=tuple(plan["arms"]),
-        tasks=tuple(task["name"] for task in plan["tasks"]),
+        tasks=tuple(task["name"] for task in plan["tasks"] if task["name"] in begun or not begun),
         chains={task["name"]: task["chain"] for task in plan["tasks"]},
         seeds=tuple(plan["seeds"]),
         turns={task["name"]: task["turns"] for task in plan["tasks"]},
         baseline=plan["baseline"],
         threshold=None if plan["threshold"] == "baseline" else float(plan["threshold"]),
         measure=str(plan.get("measure", "success")),
-        entries=tuple(_entry(folder, run) for run in plan["runs"]),
+        entries=entries,
     )
 
 

@@ -31,7 +31,6 @@ from hiper.report.words import (
 )
 
 _TEMPLATE = "page.html.j2"
-_TASK_WORDS = {"alfworld": "games", "webshop": "goals"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +169,6 @@ def _verdict(run: Run, compared: Sequence[Comparison]) -> Verdict:
 
 def _evaluated(compared: Comparison) -> Verdict:
     before, after = compared.rates()
-    tasks = _TASK_WORDS.get(compared.env, "tasks")
     figures = [
         _large(kind, label, rate)
         for kind, label, rate in (
@@ -183,7 +181,7 @@ def _evaluated(compared: Comparison) -> Verdict:
         change, low, high = difference(before, after)
         figures.append(Figure(kind="change", name="change, points", value=points(change), note=interval(low, high)))
     return Verdict(
-        question=f"Success on {'held-out ' if compared.held_out else ''}{tasks} ({visible(compared.title)})",
+        question=f"Success on {'held-out ' if compared.held_out else ''}tasks ({visible(compared.title)})",
         figures=tuple(figures),
         remark="Brackets are 95 % intervals." if before or not math.isnan(after.low if after else math.nan) else "",
     )
