@@ -2,7 +2,7 @@
 
 from hiper.models.policy import HEADS, Policy, describe, pack
 from hiper.models.sampler import TorchSampler
-from hiper.models.tiny import PRESETS, preset, train_tokenizer
+from hiper.models.tiny import PRESETS, begin_copying, preset, train_tokenizer
 from hiper.models.tokens import ModelError, Tokenizer
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Policy",
     "Tokenizer",
     "TorchSampler",
+    "begin_copying",
     "describe",
     "pack",
     "preset",

@@ -58,6 +58,8 @@ class ModelConfig(Section):
     tokenizer: Literal["phrases", "words"] = "phrases"
     """What a preset's tokenizer keeps whole, to be copied. phrases: words that carry numbers (`desk 1`). words: every
     word, and codes such as ASINs, for texts from which anything may have to be copied (`color: dark heather`)."""
+    start: Literal["plain", "copying"] = "plain"
+    """How a preset's weights begin. plain: at random. copying: where copying from the context is soon learnt."""
     context: Positive = 2048
     """Context window of a preset, tokens."""
     device: str = "cpu"

@@ -11,7 +11,7 @@ import torch
 
 from hiper.agents import ExpertSampler, Interface, Layout, interface, make_layout
 from hiper.learn import Learner, Optimizer, OptimSettings, PPOSettings
-from hiper.models import Policy, Tokenizer, TorchSampler, preset, train_tokenizer
+from hiper.models import Policy, Tokenizer, TorchSampler, begin_copying, preset, train_tokenizer
 from hiper.records import Trajectory
 from hiper.rollout import Limits, PlayError, play
 from hiper.runs.checkpoint import load_policy
@@ -108,7 +108,10 @@ def build_policy(config: Config, world: World) -> Policy:
         return Policy.load(m.path, device=m.device, dtype=m.dtype)
     tokenizer = build_tokenizer(config, world)
     shape = preset(m.preset, vocabulary=len(tokenizer), context=m.context, end_id=tokenizer.eos_id or 0)
-    return Policy.build(shape, tokenizer, seed=config.seed).to(m.device)
+    policy = Policy.build(shape, tokenizer, seed=config.seed)
+    if m.start == "copying":
+        begin_copying(policy, seed=config.seed)
+    return policy.to(m.device)
 
 
 def build_tokenizer(config: Config, world: World) -> Tokenizer:
