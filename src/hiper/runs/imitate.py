@@ -3,13 +3,17 @@
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from hiper.learn import Demonstration, Optimizer, imitation_step, schedule
 from hiper.models import Policy, Tokenizer
 from hiper.records import Trajectory
 from hiper.runs.checkpoint import Progress
 from hiper.runs.config import Config, ConfigError
 from hiper.runs.setup import demonstrate
-from hiper.runs.world import World
+from hiper.runs.world import World, derive_seed
+
+_DRILLS = 2  # documents of a drill for each episode of a step: they are short
 
 
 def to_demonstrations(
@@ -35,17 +39,42 @@ def to_demonstrations(
     return out
 
 
+def drill(seed: int, *, count: int, vocabulary: int, longest: int | None = None) -> list[Demonstration]:
+    """Documents from which nothing can be learnt but to copy: random tokens, then spans of them again.
+
+    Only what follows the first token of a span can be known, and only that has weight. A few hundred steps of it, some
+    minutes, teach a small model that begins near copying to do it with any token, also with one it will meet seldom.
+    """
+    rng = np.random.default_rng(seed)
+    out = []
+    for _ in range(count):
+        passage = rng.integers(vocabulary, size=rng.integers(20, 101)).tolist()
+        ids, weight = list(passage), [0.0] * len(passage)
+        while len(ids) < 2 * len(passage):
+            start = int(rng.integers(len(passage) - 4))
+            span = passage[start : start + int(rng.integers(4, 21))]
+            ids += span
+            weight += [0.0] + [1.0] * (len(span) - 1)
+        out.append(Demonstration(ids=tuple(ids[:longest]), weight=tuple(weight[:longest])))
+    return out
+
+
 def imitation_round(
     config: Config, world: World, policy: Policy, optimizer: Optimizer, progress: Progress
 ) -> tuple[Progress, dict[str, object]]:
-    """One step of imitation: play the expert, take one optimiser step, say what happened."""
+    """One step of imitation: play the expert (or drill), take one optimiser step, say what happened."""
     begin = time.perf_counter()
     c = config.sft
     scale = schedule(progress.step, c.steps, warmup=c.optim.warmup, floor=c.optim.floor)
     optimizer.set_scale(scale)
-    episodes = demonstrate(config, world, step=progress.step, count=c.episodes)
     longest = policy.max_length
-    batch = to_demonstrations(episodes, policy.tokenizer, observation_weight=c.observation_weight, longest=longest)
+    episodes: list[Trajectory] = []
+    if progress.step < c.drill:
+        seed = derive_seed(config.seed, "drill", progress.step)
+        batch = drill(seed, count=c.episodes * _DRILLS, vocabulary=len(policy.tokenizer), longest=longest)
+    else:
+        episodes = demonstrate(config, world, step=progress.step, count=c.episodes)
+        batch = to_demonstrations(episodes, policy.tokenizer, observation_weight=c.observation_weight, longest=longest)
     if not any(any(one.weight[1:]) for one in batch):
         raise ConfigError(f"no reply of any demonstration fits into the model's context of {longest} tokens")
     logs = imitation_step(policy, optimizer, batch, budget=config.budget, max_grad_norm=c.optim.max_grad_norm)
