@@ -127,6 +127,20 @@ def test_what_is_wrong_is_said_in_one_line(override: str, said: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["credit.estimator=grpo"], "train.group = 1: grpo compares the episodes of one game; set it to 2 or more"),
+        (["train.group=3", "train.episodes=8"], "train.episodes = 8 is not a multiple of train.group = 3"),
+        (["sft.steps=5", "sft.drill=5"], "sft.drill = 5 leaves nothing of sft.steps = 5"),
+    ],
+)
+def test_settings_that_do_not_go_together(overrides: list[str], said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        make_config({}, overrides)
+    assert str(error.value) == said
+
+
 def test_files_that_are_no_configuration(tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text("seed = = 1", encoding="utf-8")

@@ -295,7 +295,7 @@ def make_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
         config = Config.model_validate(_over(config.model_dump(), _over(_splits(config.env.name, data), data)))
     except ValidationError as error:
         raise ConfigError(_explain(error)) from error
-    _check_groups(config)
+    _check_counts(config)
     return config
 
 
@@ -316,7 +316,7 @@ def _splits(env: str, data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_groups(config: Config) -> None:
+def _check_counts(config: Config) -> None:
     estimator, t = config.credit.estimator, config.train
     if estimator in COMPARE_GROUPS and t.group < 2:
         raise ConfigError(
@@ -324,6 +324,8 @@ def _check_groups(config: Config) -> None:
         )
     if t.episodes % t.group:
         raise ConfigError(f"train.episodes = {t.episodes} is not a multiple of train.group = {t.group}")
+    if config.sft.steps and config.sft.drill >= config.sft.steps:
+        raise ConfigError(f"sft.drill = {config.sft.drill} leaves nothing of sft.steps = {config.sft.steps}")
 
 
 def _over(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,8 @@ def imitation_round(
     """One step of imitation: play the expert (or drill), take one optimiser step, say what happened."""
     begin = time.perf_counter()
     c = config.sft
-    scale = schedule(progress.step, c.steps, warmup=c.optim.warmup, floor=c.optim.floor)
+    first, end = (0, c.drill) if progress.step < c.drill else (c.drill, c.steps)  # each part has its own schedule
+    scale = schedule(progress.step - first, end - first, warmup=c.optim.warmup, floor=c.optim.floor)
     optimizer.set_scale(scale)
     longest = policy.max_length
     episodes: list[Trajectory] = []
