@@ -1,5 +1,6 @@
 """Packed rows: many documents in one forward pass are read as if each were alone."""
 
+import math
 from collections.abc import Iterator
 from copy import deepcopy
 
@@ -185,3 +186,24 @@ def test_chunks_one_by_one_are_chunks_padded(sizes: list[tuple[int, int]], group
     slots = Slots(cache, torch.tensor(owner), torch.tensor(place), 1, tuple(chunks), 24)
     q = torch.randn(4, len(owner) - 1, 3, dtype=torch.float64, generator=noise)
     torch.testing.assert_close(slots._chunks(q, 0.5, 0), slots._padded(q, 0.5, 0))
+
+
+@pytest.mark.parametrize("places", [[3], [0, 5, 2], [7, 1, 0, 6, 4, 2]])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_single_tokens_slot_by_slot_are_those_of_a_padded_batch(
+    places: list[int], groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    count, of_slot = len(places), [5, 1, 4, 0, 3, 2][: len(places)]
+    cache = SlotCache(slots=6, dtype=torch.float32, device=torch.device("cpu"))
+    cache.reserve(10)
+    slot, place = torch.tensor(of_slot), torch.tensor(places)
+    for store in (cache.keys, cache.values):
+        store.append(torch.randn(6, groups, cache.places, 8))
+    q = torch.randn(4, count, 8)
+    seen = []
+    for threshold in (-math.inf, math.inf):
+        monkeypatch.setattr("hiper.models.attention._WORTH_A_LOOP", threshold)
+        slots = Slots(cache, slot, place, count, (), max(places) + 1)
+        seen.append(slots._singles(q, 0.5, 0))
+    torch.testing.assert_close(*seen)

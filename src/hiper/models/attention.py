@@ -21,6 +21,7 @@ from transformers import AttentionInterface
 from hiper.models.tokens import ModelError
 
 ATTENTION = "hiper_packed"
+_WORTH_A_LOOP = 16_384  # numbers a slot that need not be read, from which on slots are taken one by one (CPU)
 VARIANTS = ("softcap", "s_aux", "position_bias")  # what some architectures ask of attention beyond the plain kind
 
 
@@ -126,6 +127,16 @@ class Slots:
     length: int
 
     @cached_property
+    def longest_single(self) -> int:
+        """Places of the longest slot that takes a single token."""
+        return int(self.place_N[: self.singles].max()) + 1
+
+    @cached_property
+    def mean_single(self) -> float:
+        """Places of such a slot on average."""
+        return float(self.place_N[: self.singles].double().mean()) + 1
+
+    @cached_property
     def hidden(self) -> list[Tensor]:
         """For each chunk what its tokens must not see, -inf against 0: (tokens, places). The same in all layers."""
         return [
@@ -145,19 +156,30 @@ class Slots:
         return out
 
     def _singles(self, q_HND: Tensor, scale: float, layer: int) -> Tensor:
-        """One query a slot, over a view of the cache: nothing is copied where slots 0..n-1 all take part."""
+        """One query a slot. Where lengths differ much the CPU takes one slot after another, each to its own length."""
         heads, count, size = q_HND.shape
         slot, place = self.slot_N[:count], self.place_N[:count]
-        length = int(place.max()) + 1
-        if count > self.cache.slots // 2:  # computing a few idle slots is cheaper than copying the busy ones
+        keys, values = self.cache.keys[layer], self.cache.values[layer]
+        is_copied = count <= self.cache.slots // 2  # computing a few idle slots is cheaper than copying the busy ones
+        read = self.longest_single * (2 if is_copied else 1)
+        if not q_HND.is_cuda and (read - self.mean_single) * keys.shape[1] * size > _WORTH_A_LOOP:
+            groups = keys.shape[1]
+            q = q_HND.transpose(0, 1).reshape(count, 1, groups, heads // groups, size)
+            ends = zip(slot.tolist(), place.tolist(), strict=True)
+            seen = [
+                sdpa(one, keys[s, None, :, : end + 1], values[s, None, :, : end + 1], scale=scale)
+                for one, (s, end) in zip(q, ends, strict=True)
+            ]
+            return torch.cat(seen).view(count, heads, values.shape[3]).transpose(0, 1)
+        length = self.longest_single
+        if not is_copied:  # over a view of the cache
             rows = self.cache.slots
             q = q_HND.new_zeros(rows, heads, size)
             q[slot] = q_HND.transpose(0, 1)
             last = torch.zeros(rows, dtype=torch.long, device=q.device)
             last[slot] = place
-            k, v = (store[layer][:, :, :length] for store in (self.cache.keys, self.cache.values))
-            return _one_query(q, k, v, last, scale)[slot].transpose(0, 1)
-        k, v = (store[layer][slot, :, :length] for store in (self.cache.keys, self.cache.values))
+            return _one_query(q, keys[:, :, :length], values[:, :, :length], last, scale)[slot].transpose(0, 1)
+        k, v = keys[slot, :, :length], values[slot, :, :length]
         return _one_query(q_HND.transpose(0, 1), k, v, place, scale).transpose(0, 1)
 
     def _chunks(self, q_HMD: Tensor, scale: float, layer: int) -> Tensor:
