@@ -40,8 +40,8 @@ def test_products_exchange_their_asins(products: int) -> None:
 
 
 def test_the_wanted_product_is_found_and_scores_by_its_new_names() -> None:
-    """Bought with the options asked for, only attributes that were put in place of its own are missed."""
-    env, best = shop(expert=True, expert_search="quick", max_steps=30), []
+    """Bought with the options asked for, it is worth what it always was."""
+    env, bought = shop(expert=True, expert_search="quick", max_steps=30), 0
     for place in range(0, 60, 2):
         start(env, place, place)
         goal = env.unwrapped.goal
@@ -54,11 +54,9 @@ def test_the_wanted_product_is_found_and_scores_by_its_new_names() -> None:
             *_, info = env.step(f"click[{value}]")
         _, _, over, _, info = env.step("click[buy now]")
         assert over
-        assert info["score_parts"]["options"] in (None, 1.0) or not goal.reachable
-        assert info["score_parts"]["type"] == 1.0
-        best.append(info["task_score"])
-    assert len(best) >= 20, "the search knows the new names"
-    assert max(best) == 1.0
+        assert info["task_score"] == 1.0 or not goal.reachable
+        bought += 1
+    assert bought >= 20, "the search knows the new names"
 
 
 def test_what_people_wrote_cannot_be_renamed() -> None:

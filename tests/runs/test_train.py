@@ -123,6 +123,21 @@ def test_training_plays_every_game_before_any_twice(tmp_path: Path) -> None:
     assert len(set(games)) == len(games) == 50  # as many as there are
 
 
+def test_training_under_other_names(tmp_path: Path) -> None:
+    """The games stay the same; the things in them have other numbers, which evaluation never has."""
+    short = ("sft.steps=0", "train.steps=1", "train.max_turns=1", "trajectories=6")
+    seen = {}
+    for name, more in (("own", ()), ("other", ("train.renumber=true", 'eval.splits=["valid_unseen"]'))):
+        carry_out(tmp_path / name, *short, *more)
+        seen[name] = list(read_trajectories(tmp_path / name / "trajectories" / "step-000001.jsonl.zst"))
+    assert [one.game for one in seen["own"]] == [one.game for one in seen["other"]]
+    assert any(a.turns[0].context != b.turns[0].context for a, b in zip(seen["own"], seen["other"], strict=True))
+    evaluated = read_trajectories(tmp_path / "other" / "trajectories" / "eval-train-valid_unseen.jsonl.zst")
+    for episode in evaluated:
+        env = few()
+        assert episode.turns[0].observation == env.reset(options={"game": episode.game})[0]
+
+
 # What goes wrong
 
 

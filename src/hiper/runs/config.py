@@ -170,6 +170,8 @@ class TrainConfig(Section):
     """Episodes a step."""
     group: Positive = 1
     """Episodes of each game in a step."""
+    renumber: bool = False
+    """Play in worlds under other names, new in every episode (see sft.renumber): they cannot be learnt by heart."""
     max_turns: Count = 0
     """Turn limit of training episodes; 0: as in evaluation. A shorter one spends less on hopeless episodes. It is fair:
     an episode that is cut off is worth what the critic expects after it."""

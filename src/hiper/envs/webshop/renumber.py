@@ -1,10 +1,9 @@
-"""The same shop under other names: for demonstrations from which only copying can be learnt, not the catalogue.
+"""The same shop under other names, in which shopping can be learnt but not the catalogue.
 
-A thousand products are few: a model that imitates in them learns by heart what belongs to which instruction, and
-stands helpless before the products that were held out. So for one episode everything that an agent has to copy is
-drawn anew: products change their ASINs among each other, most options get values of other products, and some of the
-attributes that an instruction asks for are others. Titles, texts, prices and what a search finds stay as they are.
-Names are exchanged and not made up, because a made-up one is many tokens of a kind that a small model cannot copy.
+A thousand products are few: a model that learns in them knows by heart what belongs to which instruction, and stands
+helpless before the products that were held out. So for one episode everything that an agent has to copy is drawn
+anew: products exchange their ASINs, and most options get values of other products. Titles, texts, attributes, prices
+and what a search finds stay as they are. ASINs are exchanged and not made up: a tokenizer knows them whole.
 """
 
 from __future__ import annotations
@@ -23,12 +22,11 @@ from hiper.envs.webshop.catalogue import Catalogue
 from hiper.envs.webshop.index import Numbers
 from hiper.envs.webshop.product import Product
 
-_REPLACED: Final = 0.2  # share of an instruction's attributes in whose place others are asked for
 _KEPT: Final = 0.4  # share of the options that keep their own values: real lists hang together, drawn ones do not
 
 
 class Names:
-    """What names are drawn from: the option values and wanted attributes of some products of a catalogue."""
+    """What names are drawn from: the option values of some products of a catalogue."""
 
     def __init__(self, products: Sequence[Product]) -> None:
         values: dict[str, dict[str, None]] = {}
@@ -36,7 +34,6 @@ class Names:
             for option, given in product.options.items():
                 values.setdefault(option, {}).update(dict.fromkeys(given))
         self.values: Mapping[str, list[str]] = {option: list(given) for option, given in values.items()}
-        self.attributes = list(dict.fromkeys(one for product in products for one in product.wanted))
 
 
 class RenumberedShop:
@@ -73,12 +70,7 @@ class RenumberedShop:
         """The product of that number under its names of this episode."""
         product, dice = self._catalogue.product(number), self._dice("product", number)
         options = {option: self._drawn(option, values, dice) for option, values in product.options.items()}
-        instruction, wanted = product.instruction, list(product.wanted)
-        for place, attribute in enumerate(wanted):
-            if instruction is not None and attribute in instruction and dice.random() < _REPLACED:
-                wanted[place] = dice.choice(self._names.attributes)
-                instruction = instruction.replace(attribute, wanted[place], 1)
-        return replace(product, asin=self.asin(number), options=options, instruction=instruction, wanted=tuple(wanted))
+        return replace(product, asin=self.asin(number), options=options)
 
     def _drawn(self, option: str, values: tuple[str, ...], dice: random.Random) -> tuple[str, ...]:
         """As many values of such an option; its own where there are no others."""
