@@ -124,6 +124,8 @@ class ImitationConfig(Section):
     """Share of turns that the expert gets wrong on purpose; shown, with the recovery, but not imitated."""
     renumber: bool = False
     """Number the instances of each kind at random (`cabinet 1..n`) in every demonstration."""
+    generated: Share = 0.0
+    """Share of the episodes that are shown in games which the environment generates, whatever env.data holds."""
     drill: Count = 0
     """So many of the steps, the first ones, show no expert but random tokens that come again: practice in copying."""
     optim: OptimConfig = OptimConfig()

@@ -82,10 +82,21 @@ def build_learner(config: Config, policy: Policy, optimizer: Optimizer) -> Learn
 
 def demonstrate(config: Config, world: World, *, step: int, count: int, clean: bool = False) -> list[Trajectory]:
     """Episodes of the expert, new ones for every step. `clean`: without deliberate mistakes."""
+    generated = round(config.sft.generated * count)
+    episodes: list[Trajectory] = []
+    for shown, episodes_of_it in ((world.generated, generated), (world, count - generated)):
+        if episodes_of_it:
+            episodes += _shown(config, shown, step=step, count=episodes_of_it, clean=clean)
+    if not any(one.turns for one in episodes):
+        raise PlayError(f"the environment {config.env.name!r} failed in every episode that the expert was to play")
+    return episodes
+
+
+def _shown(config: Config, world: World, *, step: int, count: int, clean: bool) -> list[Trajectory]:
     c = config.sft
     player = ExpertSampler(build_interface(config.agent), 0.0 if clean else c.mistake_rate, capacity=16)
     more = {"renumber": True} if c.renumber else {}
-    episodes = play(
+    return play(
         lambda: world.make(c.split, expert=True, expert_search=c.search, **more),
         player,
         build_interface(config.agent),
@@ -93,9 +104,6 @@ def demonstrate(config: Config, world: World, *, step: int, count: int, clean: b
         world.training_tasks(c.split, step=step, count=count, group=1, seed=config.seed, stage="sft"),
         limits=Limits(turns=config.env.max_turns),
     )
-    if not any(one.turns for one in episodes):
-        raise PlayError(f"the environment {config.env.name!r} failed in every episode that the expert was to play")
-    return episodes
 
 
 def build_policy(config: Config, world: World) -> Policy:

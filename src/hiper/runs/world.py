@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import gymnasium
@@ -68,10 +69,18 @@ class World:
             tasks.append(Task(seed=derive_seed(seed, stage, place), options={"game": name}))
         return tasks
 
+    @cached_property
+    def generated(self) -> "World":
+        """The same environment with what it generates, whatever data the configuration names."""
+        return World(self.config.model_copy(update={"data": ""})) if self.config.data else self
+
     def close(self) -> None:
         for env in self._kept.values():
             env.close()
         self._kept.clear()
+        generated = self.__dict__.pop("generated", self)
+        if generated is not self:
+            generated.close()
 
     def _order(self, split: str, seed: int, stage: str, turn: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         key = (split, seed, stage, turn)
