@@ -83,7 +83,8 @@ class Run:
             self._log(progress, row, c.steps)
             bad_in_a_row = bad_in_a_row + 1 if row["learn/skipped"] else 0
             if bad_in_a_row == 3:
-                batch = demonstrate(self.config, self.world, step=progress.step - 1, count=c.episodes)
+                shown = c.episodes if progress.step > c.drill else 0  # a drill shows no episodes
+                batch = demonstrate(self.config, self.world, step=progress.step - 1, count=shown) if shown else []
                 self.folder.save_trajectories(f"diverged-sft-{progress.step:06d}", batch)
                 raise DivergedRound("loss or gradient was not finite in three steps in a row", batch, [])
             if progress.step % self.config.checkpoint_every == 0 or progress.step == c.steps:
