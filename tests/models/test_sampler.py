@@ -353,3 +353,38 @@ def test_padding_of_the_embedding_is_never_sampled() -> None:
     said = play(TorchSampler(policy, capacity=8, max_reply=12), EPISODES)
     assert max(token for samples in said for sample in samples for token in sample.reply_ids) < size
     assert same(said[0], Twin(policy, max_reply=12).play(EPISODES[0]))
+
+
+@pytest.mark.parametrize("prefill", [5, 8192])
+def test_what_others_replied_belongs_to_the_context(policy: Policy, prefill: int) -> None:
+    """Turns 0 and 2 are somebody else's; the log-probabilities of 1 and 3 are those of the whole context."""
+    episode = transcript(3, HEADER, "\nYou see a pen 3.\n", "go to desk 1", "\nx\n")
+    sampler = TorchSampler(policy, capacity=2, max_reply=6, prefill=prefill)
+    said = []
+    for turn, reply in enumerate(("take mug 2", None, "open drawer 3", None)):
+        if reply is None:
+            said.append(say(sampler, episode, turn=turn))
+            continue
+        asked = request(0, episode, turn)
+        sampler.read(asked, reply)
+        said.append(
+            Sample(
+                slot=0,
+                text=reply,
+                context_ids=sampler.context_ids(asked.prompt),
+                reply_ids=policy.tokenizer.encode(reply),
+                reply_logprobs=(),
+                reply_bytes=(),
+                cut=False,
+            )
+        )
+    for turn, logprobs in enumerate(recomputed(policy, episode, said)):
+        if turn % 2:
+            np.testing.assert_allclose(said[turn].reply_logprobs, logprobs, rtol=0, atol=2e-5)
+
+
+def test_a_fresh_prompt_forgets_what_others_replied(policy: Policy) -> None:
+    episode = window(5, HEADER + "desk 1", HEADER + "desk 1, drawer 3")
+    sampler = TorchSampler(policy, capacity=1, max_reply=6)
+    sampler.read(request(0, episode, 0), "take mug 2")
+    assert same([say(sampler, episode, turn=1)], [say(TorchSampler(policy, capacity=1, max_reply=6), episode, turn=1)])

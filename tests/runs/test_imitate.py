@@ -1,5 +1,6 @@
 """What imitation is fed with."""
 
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from hiper.envs.alfworld.env import AlfworldEnv
 from hiper.records import METRICS_FILE, read_jsonl
 from hiper.runs.imitate import drill
 from hiper.runs.run import start
-from hiper.runs.setup import demonstrate
+from hiper.runs.setup import build_policy, demonstrate
 from hiper.runs.world import World
-from tests.runs.tiny import Quiet, few, tiny
+from tests.runs.tiny import Quiet, contents, few, tiny
 
 
 @given(st.integers(0, 1000), st.integers(30, 5000))
@@ -75,3 +76,28 @@ def test_a_share_of_the_demonstrations_is_of_generated_games(share: float, count
 def test_without_data_everything_is_generated() -> None:
     world = World(tiny().env)
     assert world.generated is world
+
+
+def test_the_policy_takes_more_and_more_turns_itself() -> None:
+    config = tiny("sft.steps=11", "sft.drill=1", "sft.own_turns=0.8")
+    world = World(config.env)
+    policy = build_policy(config, world)
+    shares = []
+    for step in (1, 6, 10):
+        first, again = (demonstrate(config, world, step=step, count=8, learner=policy) for _ in range(2))
+        assert first == again
+        turns = [turn for episode in first for turn in episode.turns]
+        shares.append(sum(turn.is_mistake for turn in turns) / len(turns))
+    assert shares[0] == 0
+    assert 0.2 < shares[1] < 0.6 < shares[2]
+    world.close()
+
+
+def test_imitation_of_shared_episodes_goes_on_after_a_stop_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    settings = ("sft.steps=4", "sft.own_turns=0.9", "train.steps=0", "checkpoint_every=2")
+    start(tiny(*settings), tmp_path / "whole", Quiet())
+    start(tiny(*settings), tmp_path / "parts", Quiet())
+    shutil.rmtree(tmp_path / "parts" / "checkpoints" / "sft-000004")
+    start(tiny(*settings), tmp_path / "parts", Quiet())
+    whole, parts = (contents(tmp_path / name / "checkpoints" / "sft-000004") for name in ("whole", "parts"))
+    assert whole == parts

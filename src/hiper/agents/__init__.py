@@ -14,7 +14,7 @@ from hiper.agents.grammar import (
 )
 from hiper.agents.layout import Layout, Transcript, Window, feedback, make_layout, reaches_environment
 from hiper.agents.sampler import Prompt, Request, Sample, Sampler
-from hiper.agents.scripted import ExpertSampler, RandomSampler
+from hiper.agents.scripted import ExpertSampler, RandomSampler, SharedTurns
 
 __all__ = [
     "INTERFACES",
@@ -30,6 +30,7 @@ __all__ = [
     "Request",
     "Sample",
     "Sampler",
+    "SharedTurns",
     "Transcript",
     "Window",
     "admits",

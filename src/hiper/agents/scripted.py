@@ -1,11 +1,14 @@
-"""Samplers without a model: an expert that follows the environment's advice, and one that acts at random."""
+"""Samplers without a model: an expert that follows the environment's advice, alone or in turn with a learner, and one
+that acts at random."""
 
 import random
 import re
 from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Protocol
 
 from hiper.agents.grammar import AgentError, Interface, admits, template_verb
-from hiper.agents.sampler import Prompt, Request, Sample
+from hiper.agents.sampler import Prompt, Request, Sample, Sampler
 from hiper.records import Decision
 
 _WORD = re.compile(r"\w+")
@@ -35,6 +38,12 @@ class _Scripted(ABC):
         self._subgoals[request.slot] = subgoal
         text = self.interface.format(decision, subgoal, action)
         self._answers.append(_sample(request.slot, text, is_mistake))
+
+    def follow(self, request: Request, sample: Sample) -> None:
+        """Somebody else has replied to the request: keep in mind which subgoal is in force now."""
+        in_force = "" if request.turn == 0 else self._subgoals.get(request.slot, "")
+        reply = self.interface.parse(sample.text, subgoal=in_force, cut=sample.cut or sample.overflow)
+        self._subgoals[request.slot] = reply.subgoal
 
     def poll(self) -> list[Sample]:
         """All replies not handed out yet."""
@@ -88,6 +97,54 @@ class ExpertSampler(_Scripted):
         says_switch = _advice(request, "expert_decision") == Decision.SWITCH
         decision = Decision.SWITCH if says_switch or subgoal != in_force else Decision.KEEP
         return decision, subgoal, action, False
+
+
+class Reader(Sampler, Protocol):
+    """A sampler that can be told what somebody else replied."""
+
+    def read(self, request: Request, reply: str) -> None: ...
+
+
+class SharedTurns:
+    """Episodes that an expert and a learner play together: each turn is the learner's with probability `share`.
+
+    So the expert shows what to do where the learner's own replies lead (DAgger, Ross et al. 2011). Those are marked as
+    mistakes, whatever they are: not to be imitated.
+    """
+
+    def __init__(self, expert: ExpertSampler, learner: Reader, share: float) -> None:
+        if not 0.0 <= share <= 1.0:
+            raise AgentError(f"share must lie in [0, 1], got {share}")
+        self.expert, self.learner, self.share = expert, learner, share
+        self.capacity = min(expert.capacity, learner.capacity)
+        self._asked: dict[int, Request] = {}
+
+    def submit(self, request: Request) -> None:
+        """Ask the one whose turn it is."""
+        self._asked[request.slot] = request
+        is_own = random.Random(f"{request.seed}/{request.turn}/own").random() < self.share
+        (self.learner if is_own else self.expert).submit(request)
+
+    def poll(self) -> list[Sample]:
+        """The expert's replies or, where there are none, the next of the learner's."""
+        shown = self.expert.poll()
+        for one in shown:
+            self.learner.read(self._asked[one.slot], one.text)
+        if shown:
+            return shown
+        tried = self.learner.poll()
+        for one in tried:
+            self.expert.follow(self._asked[one.slot], one)
+        return [replace(one, is_mistake=True) for one in tried]
+
+    def context_ids(self, prompt: Prompt) -> tuple[int, ...]:
+        """As the learner reads it."""
+        return self.learner.context_ids(prompt)
+
+    def close(self, slot: int) -> None:
+        """The episode is over for both."""
+        self.expert.close(slot)
+        self.learner.close(slot)
 
 
 def _advice(request: Request, key: str) -> str:

@@ -77,24 +77,35 @@ class TorchSampler:
     def submit(self, request: Request) -> None:
         """Queue a request."""
         slot = self._slots[request.slot]
-        ids = self.policy.tokenizer.encode_context(request.prompt.text, fresh=request.prompt.fresh)
+        ids = self._lay_out(request)
         slot.context, slot.reply, slot.logprobs, slot.text = ids, [], [], b""
         slot.stop = request.stop.encode()
         trigger, slot.forced = request.forced or ("", "")
         slot.trigger = trigger.encode()
         key = np.array([request.seed & 0xFFFFFFFFFFFFFFFF, request.turn], dtype=np.uint64)
         slot.noise = np.random.Generator(np.random.Philox(key=key)).random(self.max_reply)
-        if request.prompt.fresh:
-            if not ids:
-                raise ModelError("the prompt is empty: there is no token to sample after")
-            self._start_anew(request.slot, ids)
-        else:
-            slot.pending.extend(ids)
         slot.room = min(self.max_reply, self.max_length - len(slot.ids) - len(slot.pending))
         if slot.room < 1:
             self._finish(request.slot, cut=True, overflow=True)
         else:
             self._busy[request.slot] = None
+
+    @torch.inference_mode()
+    def read(self, request: Request, reply: str) -> None:
+        """Somebody else has replied to the request: both belong to the context of what is sampled after them."""
+        self._lay_out(request)
+        self._slots[request.slot].pending.extend(self.policy.tokenizer.encode(reply))
+
+    def _lay_out(self, request: Request) -> tuple[int, ...]:
+        """Put the prompt where it belongs; its ids."""
+        ids = self.policy.tokenizer.encode_context(request.prompt.text, fresh=request.prompt.fresh)
+        if not request.prompt.fresh:
+            self._slots[request.slot].pending.extend(ids)
+            return ids
+        if not ids:
+            raise ModelError("the prompt is empty: there is no token to sample after")
+        self._start_anew(request.slot, ids)
+        return ids
 
     def reset(self) -> None:
         """Forget all that was read: the policy's weights have changed. Memory is kept."""

@@ -122,6 +122,9 @@ class ImitationConfig(Section):
     """Loss weight of observation tokens; reply tokens weigh 1."""
     mistake_rate: Share = 0.0
     """Share of turns that the expert gets wrong on purpose; shown, with the recovery, but not imitated."""
+    own_turns: Share = 0.0
+    """Share of turns that the policy takes itself, not imitated, so that the expert is seen to go on from where they
+    lead (DAgger). It grows from 0 to this over imitation."""
     renumber: bool = False
     """Number the instances of each kind at random (`cabinet 1..n`) in every demonstration."""
     generated: Share = 0.0

@@ -74,7 +74,7 @@ def imitation_round(
         seed = derive_seed(config.seed, "drill", progress.step)
         batch = drill(seed, count=c.episodes * _DRILLS, vocabulary=len(policy.tokenizer), longest=longest)
     else:
-        episodes = demonstrate(config, world, step=progress.step, count=c.episodes)
+        episodes = demonstrate(config, world, step=progress.step, count=c.episodes, learner=policy)
         batch = to_demonstrations(episodes, policy.tokenizer, observation_weight=c.observation_weight, longest=longest)
     if not any(any(one.weight[1:]) for one in batch):
         raise ConfigError(f"no reply of any demonstration fits into the model's context of {longest} tokens")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from hiper.agents import ExpertSampler, Interface, Layout, interface, make_layout
+from hiper.agents import ExpertSampler, Interface, Layout, Sampler, SharedTurns, interface, make_layout
 from hiper.learn import Learner, Optimizer, OptimSettings, PPOSettings
 from hiper.models import Policy, Tokenizer, TorchSampler, begin_copying, preset, train_tokenizer
 from hiper.records import Trajectory
@@ -80,21 +80,36 @@ def build_learner(config: Config, policy: Policy, optimizer: Optimizer) -> Learn
     )
 
 
-def demonstrate(config: Config, world: World, *, step: int, count: int, clean: bool = False) -> list[Trajectory]:
-    """Episodes of the expert, new ones for every step. `clean`: without deliberate mistakes."""
+def demonstrate(
+    config: Config, world: World, *, step: int, count: int, clean: bool = False, learner: Policy | None = None
+) -> list[Trajectory]:
+    """Episodes of the expert, new ones for every step. `clean`: without deliberate mistakes.
+
+    learner: takes its share of the turns, as much of sft.own_turns as that step of imitation has come to.
+    """
     generated = round(config.sft.generated * count)
     episodes: list[Trajectory] = []
     for shown, episodes_of_it in ((world.generated, generated), (world, count - generated)):
         if episodes_of_it:
-            episodes += _shown(config, shown, step=step, count=episodes_of_it, clean=clean)
+            episodes += _shown(config, shown, _player(config, step, clean, learner), step=step, count=episodes_of_it)
     if not any(one.turns for one in episodes):
         raise PlayError(f"the environment {config.env.name!r} failed in every episode that the expert was to play")
     return episodes
 
 
-def _shown(config: Config, world: World, *, step: int, count: int, clean: bool) -> list[Trajectory]:
+def _player(config: Config, step: int, clean: bool, learner: Policy | None) -> Sampler:
     c = config.sft
-    player = ExpertSampler(build_interface(config.agent), 0.0 if clean else c.mistake_rate, capacity=16)
+    expert = ExpertSampler(build_interface(config.agent), 0.0 if clean else c.mistake_rate, capacity=16)
+    share = c.own_turns * (step - c.drill) / max(1, c.steps - c.drill)
+    if learner is None or share <= 0:
+        return expert
+    s = config.sampling
+    own = TorchSampler(learner, capacity=expert.capacity, max_reply=s.max_reply, temperature=s.temperature)
+    return SharedTurns(expert, own, share)
+
+
+def _shown(config: Config, world: World, player: Sampler, *, step: int, count: int) -> list[Trajectory]:
+    c = config.sft
     more = {"renumber": True} if c.renumber else {}
     return play(
         lambda: world.make(c.split, expert=True, expert_search=c.search, **more),
