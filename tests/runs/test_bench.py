@@ -46,3 +46,11 @@ def test_no_rounds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["bench", "some.toml", "--rounds", "0"])
     assert "at least 1" in capsys.readouterr().err
+
+
+def test_the_drill_is_left_out() -> None:
+    row = bench(tiny("sft.steps=7", "sft.drill=4", "train.steps=0"), 1, str)
+    figures = row["sft"]
+    assert isinstance(figures, dict)
+    assert figures["steps"] == 3
+    assert figures["step_turns"] > 0  # an expert was seen

@@ -32,7 +32,7 @@ class _Scripted(ABC):
 
     def submit(self, request: Request) -> None:
         """Write the reply now; `poll` hands it out."""
-        in_force = "" if request.turn == 0 else self._subgoals.get(request.slot, "")
+        in_force = self._in_force(request)
         rng = random.Random(f"{request.seed}/{request.turn}")
         decision, subgoal, action, is_mistake = self._reply(request, in_force, rng)
         self._subgoals[request.slot] = subgoal
@@ -41,9 +41,12 @@ class _Scripted(ABC):
 
     def follow(self, request: Request, sample: Sample) -> None:
         """Somebody else has replied to the request: keep in mind which subgoal is in force now."""
-        in_force = "" if request.turn == 0 else self._subgoals.get(request.slot, "")
-        reply = self.interface.parse(sample.text, subgoal=in_force, cut=sample.cut or sample.overflow)
+        cut = sample.cut or sample.overflow
+        reply = self.interface.parse(sample.text, subgoal=self._in_force(request), cut=cut)
         self._subgoals[request.slot] = reply.subgoal
+
+    def _in_force(self, request: Request) -> str:
+        return "" if request.turn == 0 else self._subgoals.get(request.slot, "")
 
     def poll(self) -> list[Sample]:
         """All replies not handed out yet."""

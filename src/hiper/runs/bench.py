@@ -27,7 +27,7 @@ def bench(config: Config, rounds: int, say: Callable[[str], None]) -> Row:
     """The stages of a run: seconds a step (the median of `rounds` after one that is not counted), and the whole of it.
 
     The model is the one that a run would start from. One that has learnt nothing plays other episodes than it will
-    later: give `model.path` to time a model that has.
+    later: give `model.path` to time a model that has. The drill of imitation, whose steps are short, is left out.
     """
     set_up_torch(config.threads, config.model.device)
     world = World(config.env)
@@ -38,21 +38,22 @@ def bench(config: Config, rounds: int, say: Callable[[str], None]) -> Row:
         "device": config.model.device,
         "rounds": rounds,
     }
-    stages: list[tuple[str, int, Callable[[Progress], tuple[Progress, Row]]]] = []
-    if config.sft.steps:
-        stages.append(("sft", config.sft.steps, _imitation(config, world, policy)))
-    if config.train.steps or config.train.turns:
-        stages.append(("train", config.train.steps, _training(config, world, policy)))
-    for name, steps, one_step in stages:
-        say(f"{'imitation' if name == 'sft' else 'HiPER'}: {rounds + 1} steps")
-        row[name] = _timed(name, steps, one_step, rounds, config)
+    c, t = config.sft, config.train
+    if c.steps:
+        say(f"imitation: {rounds + 1} steps")
+        begin = Progress(stage="sft", step=c.drill)
+        row["sft"] = _timed(_imitation(config, world, policy), begin, rounds, steps=c.steps - c.drill)
+    if t.steps or t.turns:
+        say(f"HiPER: {rounds + 1} steps")
+        begin = Progress(stage="train", step=t.critic_warmup)  # as in most steps, the policy learns in those timed
+        row["train"] = _timed(_training(config, world, policy), begin, rounds, steps=t.steps, turns=t.turns)
     world.close()
     return row
 
 
 def _imitation(config: Config, world: World, policy: Policy) -> Callable[[Progress], tuple[Progress, Row]]:
     optimizer = build_optimizer(config.sft.optim, policy)
-    return lambda progress: imitation_round(config, world, policy, optimizer, progress)
+    return lambda progress: imitation_round(config, world, policy, optimizer, progress)[:2]
 
 
 def _training(config: Config, world: World, policy: Policy) -> Callable[[Progress], tuple[Progress, Row]]:
@@ -68,20 +69,18 @@ def _training(config: Config, world: World, policy: Policy) -> Callable[[Progres
 
 
 def _timed(
-    name: str, steps: int, one_step: Callable[[Progress], tuple[Progress, Row]], rounds: int, config: Config
+    one_step: Callable[[Progress], tuple[Progress, Row]], progress: Progress, rounds: int, *, steps: int, turns: int = 0
 ) -> Row:
-    # The policy learns from the first step on, as it will in most steps of the run: no warm-up of the critic is timed.
-    progress = Progress(stage=name, step=config.train.critic_warmup if name == "train" else 0)
-    seconds, turns, rows = [], [], []
+    """What a step takes, and all of them: `steps`, or as many as `turns` come to."""
+    seconds, played, rows = [], [], []
     for _ in range(rounds + 1):
         after, row = one_step(progress)
         seconds.append(after.wall_s - progress.wall_s)
-        turns.append(after.turns - progress.turns)
+        played.append(after.turns - progress.turns)
         rows.append(row)
         progress = after
-    step_s, step_turns = median(seconds[1:]), median(turns[1:])
-    budget = config.train.turns if name == "train" else 0
-    whole = budget / step_turns if budget else steps
+    step_s, step_turns = median(seconds[1:]), median(played[1:])
+    whole = turns / step_turns if turns else steps
     figures: Row = {"step_s": step_s, "step_turns": step_turns, "steps": round(whole), "whole_s": step_s * whole}
     for column, called in _SHOWN.items():
         known = [float(str(one[column])) for one in rows[1:] if column in one]

@@ -61,8 +61,8 @@ def drill(seed: int, *, count: int, vocabulary: int, longest: int | None = None)
 
 def imitation_round(
     config: Config, world: World, policy: Policy, optimizer: Optimizer, progress: Progress
-) -> tuple[Progress, dict[str, object]]:
-    """One step of imitation: play the expert (or drill), take one optimiser step, say what happened."""
+) -> tuple[Progress, dict[str, object], list[Trajectory]]:
+    """One step of imitation: play the expert (or drill), take one optimiser step; its row, and what was shown."""
     begin = time.perf_counter()
     c = config.sft
     first, end = (0, c.drill) if progress.step < c.drill else (c.drill, c.steps)  # each part has its own schedule
@@ -94,4 +94,4 @@ def imitation_round(
     row["rollout/crashes"] = sum(one.crashes for one in episodes)
     row["learn/lr"] = c.optim.lr * scale
     row["speed/trained_tokens_s"] = tokens / spent
-    return after, row
+    return after, row, episodes

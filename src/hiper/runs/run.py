@@ -17,7 +17,7 @@ from hiper.runs.evaluate import evaluate
 from hiper.runs.folder import Row, RunFolder
 from hiper.runs.guards import is_new, troubles
 from hiper.runs.imitate import imitation_round
-from hiper.runs.setup import build_learner, build_optimizer, build_policy, build_sampler, demonstrate, set_up_torch
+from hiper.runs.setup import build_learner, build_optimizer, build_policy, build_sampler, set_up_torch
 from hiper.runs.train import DivergedRound, Round, is_over, train_round
 from hiper.runs.world import World
 
@@ -79,14 +79,12 @@ class Run:
         self.watcher.stage("sft", progress.step, c.steps)
         bad_in_a_row = 0
         while progress.step < c.steps:
-            progress, row = imitation_round(self.config, self.world, policy, optimizer, progress)
+            progress, row, shown = imitation_round(self.config, self.world, policy, optimizer, progress)
             self._log(progress, row, c.steps)
             bad_in_a_row = bad_in_a_row + 1 if row["learn/skipped"] else 0
             if bad_in_a_row == 3:
-                shown = c.episodes if progress.step > c.drill else 0  # a drill shows no episodes
-                batch = demonstrate(self.config, self.world, step=progress.step - 1, count=shown) if shown else []
-                self.folder.save_trajectories(f"diverged-sft-{progress.step:06d}", batch)
-                raise DivergedRound("loss or gradient was not finite in three steps in a row", batch, [])
+                self.folder.save_trajectories(f"diverged-sft-{progress.step:06d}", shown)
+                raise DivergedRound("loss or gradient was not finite in three steps in a row", shown, [])
             if progress.step % self.config.checkpoint_every == 0 or progress.step == c.steps:
                 self._save(policy, optimizer, progress)
             self._check_stop(policy, optimizer, progress)

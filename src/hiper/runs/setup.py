@@ -47,9 +47,10 @@ def build_layout(config: AgentConfig) -> Callable[[], Layout]:
     return make_layout(config.layout, build_interface(config), options)
 
 
-def build_sampler(config: Config, policy: Policy, *, temperature: float) -> TorchSampler:
+def build_sampler(config: Config, policy: Policy, *, temperature: float, capacity: int = 0) -> TorchSampler:
+    """capacity: episodes at once, where it is not the configuration's."""
     s = config.sampling
-    return TorchSampler(policy, capacity=s.capacity, max_reply=s.max_reply, temperature=temperature)
+    return TorchSampler(policy, capacity=capacity or s.capacity, max_reply=s.max_reply, temperature=temperature)
 
 
 def build_optimizer(c: OptimConfig, policy: Policy) -> Optimizer:
@@ -103,8 +104,7 @@ def _player(config: Config, step: int, clean: bool, learner: Policy | None) -> S
     share = c.own_turns * (step - c.drill) / max(1, c.steps - c.drill)
     if learner is None or share <= 0:
         return expert
-    s = config.sampling
-    own = TorchSampler(learner, capacity=expert.capacity, max_reply=s.max_reply, temperature=s.temperature)
+    own = build_sampler(config, learner, temperature=config.sampling.temperature, capacity=expert.capacity)
     return SharedTurns(expert, own, share)
 
 
