@@ -1,5 +1,7 @@
 """Prompts, word for word."""
 
+from dataclasses import replace
+
 import pytest
 
 from hiper.agents import INTERFACES, AgentError, Prompt, feedback, make_layout, reaches_environment
@@ -17,6 +19,31 @@ def test_transcript_only_appends() -> None:
     assert layout.start(FIRST, ["look"]) == Prompt(text=f"{ROLE}{PLAN.instructions}\n{FIRST}\n", fresh=True)
     reply = PLAN.parse(SWITCH, subgoal="", cut=False)
     assert layout.after(SWITCH, reply, "A desk.", ["look"], 1) == Prompt(text="\nA desk.\n", fresh=False)
+
+
+def test_transcript_says_that_nothing_came_of_it_rather_than_repeat_a_page() -> None:
+    layout = make_layout("transcript", PLAN, {"header": "none"})()
+    page = "A shop. " * 20
+    layout.start(page, [])
+    reply = PLAN.parse(SWITCH, subgoal="", cut=False)
+    refused = replace(reply, invalid=Invalid.NOT_ADMISSIBLE)
+    line = "\nInvalid reply: this action is not possible now.\n"
+    assert layout.after(SWITCH, refused, page, [], 1).text == line
+    assert layout.after(SWITCH, refused, page, [], 2).text == line
+    assert layout.after(SWITCH, reply, page, [], 3).text == f"\n{page}\n", "what was possible is answered in full"
+    assert layout.after(SWITCH, refused, "Another.", [], 4).text == "\nAnother.\n"
+    assert layout.after(SWITCH, refused, "Another.", [], 5).text == "\nAnother.\n", "a short page says it itself"
+
+
+def test_a_page_still_stands_after_a_reply_that_did_not_parse() -> None:
+    layout = make_layout("transcript", PLAN, {"header": "none"})()
+    page = "A shop. " * 20
+    layout.start(page, [])
+    broken = PLAN.parse("buy it", subgoal="", cut=False)
+    assert broken.invalid is not None
+    layout.after("buy it", broken, feedback(broken.invalid), [], 1)
+    refused = replace(PLAN.parse(SWITCH, subgoal="", cut=False), invalid=Invalid.NOT_ADMISSIBLE)
+    assert "not possible now" in layout.after(SWITCH, refused, page, [], 2).text
 
 
 def test_transcript_without_header() -> None:

@@ -16,6 +16,7 @@ from hiper.agents.grammar import template_verb
 from hiper.envs.webshop import expert as expert_module
 from hiper.envs.webshop.expert import Expert
 from hiper.envs.webshop.notebook import Notebook
+from hiper.envs.webshop.quick import QuickExpert
 from hiper.envs.webshop.wish import Wish, evidence, overlap, read_wish
 from hiper.records import Decision
 
@@ -188,33 +189,47 @@ def test_a_purchase_move_by_move() -> None:
     assert advice(player) == ("SWITCH", "buy B0AAAAAAA1", "click[buy now]")
 
 
-def test_a_quick_one_says_it_as_it_was_said_and_buys_what_has_the_options() -> None:
-    player = Expert(search="quick")
+def test_a_quick_one_says_it_as_it_was_said_and_clicks_what_was_asked_for() -> None:
+    player = QuickExpert()
     player.reset(*START)
-    query = "search[non slip men's boots with rubber sole with color: black]"
-    assert advice(player) == ("SWITCH", "search for non slip men's boots", query)
+    query = "search[non slip men's boots with rubber sole with color: black, black]"
+    assert advice(player) == ("SWITCH", "search", query)
     player.observe(query, *RESULTS)
+    assert advice(player) == ("SWITCH", "check B0AAAAAAA1", "click[B0AAAAAAA1]")
     player.observe("click[b0aaaaaaa1]", *ITEM)
     assert advice(player) == ("SWITCH", "choose options", "click[black]")
     player.observe("click[black]", *ITEM)
     assert advice(player) == ("SWITCH", "buy B0AAAAAAA1", "click[buy now]")
 
 
-def test_a_quick_one_opens_the_results_in_their_order_and_soon_buys_the_best() -> None:
+def test_a_quick_one_tries_three_results_in_their_order_and_buys_the_last() -> None:
     asins = [f"B0{letter * 8}" for letter in "ABCDEFGHIJ"]
     listed = [piece for asin in asins for piece in (asin, "Boots", "$9.99")]
     results = page(*TOP, "Page 1 (Total results: 50)", "Next >", *listed), clicks("next >", *map(str.lower, asins))
-    without = ITEM[0].replace("black", "green"), ITEM[1]
-    player = Expert(search="quick")
+    without = ITEM[0].replace("black", "green"), [one.replace("black", "green") for one in ITEM[1]]
+    player = QuickExpert()
     player.reset(*START)
     player.observe(player.advise().action, *results)
-    opened = []
-    while player.advise().subgoal.startswith("check"):
-        step = player.advise()
-        opened += [step.action] if step.action != "click[< prev]" else []
-        player.observe(step.action, *(without if step.action != "click[< prev]" else results))
-    assert opened == [f"click[{asin}]" for asin in asins[:3]]
-    assert advice(player) == ("SWITCH", f"buy {asins[0]}", "click[< prev]")
+    done = []
+    while (step := player.advise()).action != "click[buy now]":
+        done.append(step.action)
+        player.observe(step.action, *(results if step.action == "click[< prev]" else without))
+    one_product = ["click[black]", "click[< prev]"]
+    first, second, third = (f"click[{asin}]" for asin in asins[:3])
+    assert done == [first, *one_product, second, *one_product, third, "click[black]"]
+    assert advice(player) == ("SWITCH", f"buy {asins[2]}", "click[buy now]")
+
+
+def test_a_quick_one_finds_its_way_back_from_another_page() -> None:
+    player = QuickExpert()
+    player.reset(*START)
+    player.observe(player.advise().action, *RESULTS)
+    player.observe("click[b0aaaaaaa1]", *ITEM)
+    player.observe("click[features]", *FEATURES)
+    assert advice(player) == ("SWITCH", "check B0AAAAAAA1", "click[< prev]")
+    player.observe("click[< prev]", *ITEM)
+    player.observe("click[back to search]", *START)
+    assert player.advise().action.startswith("search[non slip")
 
 
 def test_it_reads_no_further_where_an_option_is_missing() -> None:
@@ -237,17 +252,17 @@ def test_it_searches_again_where_nothing_is_found() -> None:
 
 def test_an_unknown_search_is_refused() -> None:
     with pytest.raises(ValueError, match="best, varied, quick; not 'wild'"):
-        Expert(search="wild")  # type: ignore[arg-type]
+        hiper.make("webshop", products=60, split="all", expert=True, expert_search="wild")
 
 
 def test_it_knows_pages_only() -> None:
     """Nothing that the expert is made of imports the shop itself."""
     folder = Path(expert_module.__file__).parent
-    for name in ("expert.py", "notebook.py", "wish.py"):
+    for name in ("expert.py", "quick.py", "notebook.py", "wish.py"):
         tree = ast.parse((folder / name).read_text(encoding="utf-8"))
         imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         inside = {module for module in imported if module and module.startswith("hiper.envs")}
-        assert inside <= {"hiper.envs.webshop.notebook", "hiper.envs.webshop.wish"}
+        assert inside <= {f"hiper.envs.webshop.{own}" for own in ("expert", "notebook", "wish")}
 
 
 # Whole episodes
@@ -292,6 +307,33 @@ def test_it_buys_what_is_wanted_in_few_turns(shop: Any) -> None:
 def test_it_goes_on_from_anywhere(shop: Any, goal: int, detour: list[int]) -> None:
     end = episode(shop, goal, detour)
     assert "score_parts" in end, "it must end with a purchase"
+
+
+@settings(max_examples=15, deadline=None)
+@given(goal=st.integers(0, 50), detour=st.lists(st.integers(0, 99), max_size=12))
+def test_a_quick_one_goes_on_from_anywhere(goal: int, detour: list[int]) -> None:
+    shop = hiper.make("webshop", split="test", products=600, expert=True, expert_search="quick")
+    _, info = shop.reset(seed=goal, options={"goal": goal})
+    over, steps = False, iter(detour)
+    while not over:
+        others = [one for one in info["admissible_commands"] if template_verb(one) is None and "buy now" not in one]
+        step = next(steps, None)
+        command = info["expert_action"] if step is None or not others else others[step % len(others)]
+        _, _, terminated, truncated, info = shop.step(command)
+        over = terminated or truncated
+    assert "score_parts" in info, "it must end with a purchase"
+
+
+def test_a_quick_one_wins_two_goals_in_three() -> None:
+    shop, won = hiper.make("webshop", split="train", products=600, expert=True, expert_search="quick", max_steps=15), 0
+    for goal in range(100):
+        _, info = shop.reset(seed=goal, options={"goal": goal})
+        over = False
+        while not over:
+            _, _, terminated, truncated, info = shop.step(info["expert_action"])
+            over = terminated or truncated
+        won += info["won"]
+    assert won >= 67
 
 
 def commands(goal: int, seed: int) -> list[str]:

@@ -1,5 +1,7 @@
 """The shop under other names: what has to be copied is another in every episode, and the shop stays whole."""
 
+import random
+import re
 from typing import Any
 
 import pytest
@@ -37,6 +39,27 @@ def test_products_exchange_their_asins(products: int) -> None:
     exchanged = [[RenumberedShop(catalogue, Names([]), seed).asin(n) for n in range(products)] for seed in range(9)]
     assert all(sorted(asins) == sorted(own) for asins in exchanged)
     assert len({tuple(asins) for asins in exchanged}) >= min(products, 6)
+
+
+def test_values_made_up_look_like_the_old_ones_and_are_as_many() -> None:
+    catalogue = open_catalogue(products=300)
+    products = [catalogue.product(number) for number in range(300)]
+    names = Names(products)
+    dice = random.Random(0)
+    made_up = {names.make_up("b16-black (pack of 2)", dice) for _ in range(200)}
+    assert len(made_up) > 190
+    assert all(re.fullmatch(r"[^\W\d_]+\d\d-[^\W\d_]+ \([^\W\d_]+ [^\W\d_]+ \d\)", one) for one in made_up)
+    known = {value for values in names.values.values() for value in values}
+    new = 0
+    for seed in range(5):
+        shop = RenumberedShop(catalogue, names, seed)
+        for number, product in enumerate(products):
+            options = shop.product(number).options
+            assert {name: len(set(values)) for name, values in options.items()} == {
+                name: len(set(values)) for name, values in product.options.items()
+            }
+            new += sum(value not in known for values in options.values() for value in values)
+    assert new > 500
 
 
 def test_the_wanted_product_is_found_and_scores_by_its_new_names() -> None:

@@ -62,20 +62,29 @@ def _header(interface: Interface) -> str:
 class Transcript:
     """Append-only: observation and reply after observation and reply. Admissible actions are not listed.
 
-    `header="none"` leaves out role and format, for models trained from scratch on this one format.
+    Where an action was not possible and the environment only shows the same page again, a line that says so stands for
+    it: it is shorter, and it tells the model what has happened. `header="none"` leaves out role and format, for models
+    trained from scratch on this one format.
     """
 
     interface: Interface
     header: str = "full"
+    _standing: str = ""
 
     def start(self, observation: str, admissible: Sequence[str]) -> Prompt:
         """Header and first observation."""
         header = _header(self.interface) if self.header == "full" else ""
+        self._standing = observation
         return Prompt(text=f"{header}{observation}\n", fresh=True)
 
     def after(self, reply_text: str, reply: Reply, observation: str, admissible: Sequence[str], turn: int) -> Prompt:
         """The next observation, appended to the reply."""
-        return Prompt(text=f"\n{observation}\n", fresh=False)
+        shown = observation
+        if reply.invalid is Invalid.NOT_ADMISSIBLE and observation == self._standing:
+            shown = min(observation, feedback(reply.invalid), key=len)
+        if reaches_environment(reply):
+            self._standing = observation
+        return Prompt(text=f"\n{shown}\n", fresh=False)
 
 
 @dataclass(kw_only=True)

@@ -133,4 +133,4 @@ def _names(texts: Sequence[str]) -> list[str]:
 def _codes(texts: Sequence[str]) -> list[str]:
     """Words such as ASINs, the most frequent first."""
     counts = Counter(code for text in texts for code in _CODE.findall(text))
-    return [code for code, count in counts.most_common() if count >= 3]
+    return [code for code, _ in counts.most_common()]

@@ -140,9 +140,11 @@ def build_policy(config: Config, world: World) -> Policy:
 def build_tokenizer(config: Config, world: World) -> Tokenizer:
     """Trained on what the expert reads and writes. The interface's tags become single tokens."""
     texts, tags = [], set()
-    for episode in demonstrate(config, world, step=0, count=TOKENIZER_EPISODES, clean=True):
+    cut = config.model.tokenizer
+    count = TOKENIZER_EPISODES * (5 if cut == "words" else 2) // 2  # codes that are to be one token must be seen once
+    for episode in demonstrate(config, world, step=0, count=count, clean=True):
         for turn in episode.turns:
             texts += [turn.context, turn.reply]
             tags |= {match.group() for match in TAG.finditer(turn.reply)}
         texts.append(episode.final_context)
-    return train_tokenizer(texts, size=config.model.vocabulary, tags=sorted(tags), cut=config.model.tokenizer)
+    return train_tokenizer(texts, size=config.model.vocabulary, tags=sorted(tags), cut=cut)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_args
 
 import gymnasium
 import numpy as np
@@ -39,9 +39,10 @@ from hiper.envs.webshop.reward import Goal, Nouns, score
 from hiper.envs.webshop.session import Page, State, click, clickables, parse_action, search
 
 if TYPE_CHECKING:
-    from hiper.envs.webshop.expert import Expert, Search
+    from hiper.envs.webshop.expert import Expert
 
 Info = dict[str, Any]  # Gymnasium's own type of `info`
+Search = Literal["best", "varied", "quick"]
 MAX_OBSERVATION: Final = 1_000_000  # characters
 MAX_ACTION: Final = 16_384
 QUERY: Final = "search[<your query>]"  # stands for any search
@@ -84,11 +85,11 @@ class WebshopEnv(gymnasium.Env[str, str]):
     ) -> None:
         """data: folder of the official files; None for a catalogue of `products` made from `catalogue_seed`.
 
-        compat: None, or the program whose goal order, splits and quirks to keep: see docs/webshop.md. goal_seed:
-        draws price bounds and the order of the goals. human_goals: instructions written by people. nouns: how the
-        score finds the nouns of a title: `rule`, `spacy` or a function. expert: put the expert's advice into info;
-        expert_search: see `expert.Expert`. renumber: at every reset call products and options by other names, by the
-        seed: see `renumber`. render_mode: None or `ansi`.
+        compat: None, or the program whose goal order, splits and quirks to keep: see docs/webshop.md. goal_seed: draws
+        price bounds and the order of the goals. human_goals: instructions written by people. nouns: how the score finds
+        the nouns of a title: `rule`, `spacy` or a function. expert: put the expert's advice into info; expert_search:
+        "best" or "varied", see `expert.Expert`; "quick", see `quick.QuickExpert`. renumber: at every reset call
+        products and options by other names, by the seed: see `renumber`. render_mode: None or `ansi`.
         Raises ValueError for a bad setting, DataError or UnknownName for data that is not there.
         """
         if max_steps < 1:
@@ -274,7 +275,10 @@ def _noun_finder(nouns: Nouns | str) -> Nouns:
 
 
 def _make_expert(search: Search) -> Expert:
-    """The scripted expert. Loaded only when asked for."""
+    """The scripted expert. Loaded only when asked for. Raises ValueError for an unknown search."""
     from hiper.envs.webshop.expert import Expert
+    from hiper.envs.webshop.quick import QuickExpert
 
-    return Expert(search=search)
+    if search not in get_args(Search):
+        raise ValueError(f"search must be one of {', '.join(get_args(Search))}; not {search!r}")
+    return QuickExpert() if search == "quick" else Expert(varied=search == "varied")

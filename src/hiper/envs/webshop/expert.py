@@ -18,17 +18,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, NamedTuple
 
 from hiper.envs.webshop.notebook import Notebook, Product
 from hiper.envs.webshop.wish import evidence, overlap, read_wish
 from hiper.records import Decision
 
-Search = Literal["best", "varied", "quick"]
-
 _PAGES: Final = ("features", "description")  # what is worth reading of a product
 _PATIENCE: Final = 12  # pieces of advice taken after which the best product seen so far is bought
-_HASTE: Final = 6  # the same of quick searches
 _LAST_PAGE: Final = 3  # of results
 _ENOUGH: Final = 0.85  # share of what is asked for that must be found to look at no others
 _UNREAD: Final = 0.5  # what an attribute counts that pages not read yet may tell
@@ -48,7 +45,7 @@ class Step:
     action: str
 
 
-class _Move(NamedTuple):
+class Move(NamedTuple):
     """An action, and the subgoal it serves."""
 
     subgoal: str
@@ -58,18 +55,14 @@ class _Move(NamedTuple):
 class Expert:
     """Plays one episode after another: `reset`, then `advise` and `observe` in turn.
 
-    search "best" opens the most promising product first. "varied" draws the order at random, near that one, and
-    leaves some attributes out of its query. Equal seeds give equal orders. "quick" does what a small model can copy:
-    its query is the instruction word for word, it opens the results in their order and takes the first product that
-    offers every option asked for at a price that fits. Two turns in three, and it wins nearly as often.
+    It opens the most promising product first. A varied one draws the order at random, near that one, and leaves some
+    attributes out of its query; equal seeds give equal orders.
     """
 
-    def __init__(self, seed: int | None = None, search: Search = "best") -> None:
-        """seed: of varied searches. Raises ValueError for an unknown search."""
-        if search not in get_args(Search):
-            raise ValueError(f"search must be one of {', '.join(get_args(Search))}; not {search!r}")
+    def __init__(self, seed: int | None = None, varied: bool = False) -> None:
+        """seed: of varied searches."""
         self._random = random.Random(seed)
-        self._search = search
+        self._varied = varied
 
     def reset(self, observation: str, admissible: Sequence[str], seed: int | None = None) -> None:
         """A new episode begins with this page and these commands. seed: starts the varied searches anew."""
@@ -102,20 +95,18 @@ class Expert:
     def _first_query(self) -> str:
         """All that is asked for but the price, some of the attributes only in varied searches.
 
-        Option values come twice: they are what tells a product from the next. Quick ones say it as it was said.
+        Option values come twice: they are what tells a product from the next.
         """
         wish = self._wish
-        if self._search == "quick":
-            return _plain(wish.said)
         text = wish.text
-        if self._search == "varied":
+        if self._varied:
             kept = [one for one in wish.attributes if self._random.random() > _BOLDNESS]
             text = " ".join([wish.what, *kept])
-        return _plain(" ".join([text, *wish.options.values(), *wish.options.values()]))
+        return one_line(" ".join([text, *wish.options.values(), *wish.options.values()]))
 
     # What to do
 
-    def _choose(self) -> _Move:
+    def _choose(self) -> Move:
         """The next move: buy what is good enough, else look at what may be, else buy the best there was."""
         notes = self._notes
         if self._query not in notes.results:
@@ -124,36 +115,36 @@ class Expert:
             return self._search_for(self._wish.what)
         opened = [one for one in notes.products.values() if one.options is not None]
         if notes.page in ("item", "text") and self._is_worth_reading(notes.here):
-            return _Move(f"check {notes.here.asin}", self._reading(notes.here))
+            return Move(f"check {notes.here.asin}", self._reading(notes.here))
         good = [one for one in opened if self._is_good(one)]
         best = max(good or opened, key=self._merit, default=None)
-        if not good and self._followed < (_HASTE if self._search == "quick" else _PATIENCE):
+        if not good and self._followed < _PATIENCE:
             unopened = [one for one in notes.products.values() if one.options is None and self._fits_price(one) > 0]
             candidate = max(unopened, key=self._promise, default=None)
             if candidate is not None:
-                return _Move(f"check {candidate.asin}", self._to(candidate))
+                return Move(f"check {candidate.asin}", self._to(candidate))
             page = notes.results[self._query]
             is_more = page < _LAST_PAGE and self._query not in notes.exhausted
             if is_more and (best is None or self._lacks_option(best)):
-                return _Move("look further", self._to_results(self._query, page + 1))
+                return Move("look further", self._to_results(self._query, page + 1))
         if best is None:
             best = min(notes.products.values(), key=lambda one: one.rank)
         return self._buy(best)
 
-    def _search_for(self, query: str) -> _Move:
+    def _search_for(self, query: str) -> Move:
         """Toward the results of a query; it is given again where it has found nothing."""
         action = f"search[{query}]" if self._notes.page == "search" else "click[back to search]"
-        return _Move(f"search for {self._wish.what}", action)
+        return Move(f"search for {self._wish.what}", action)
 
-    def _buy(self, product: Product) -> _Move:
+    def _buy(self, product: Product) -> Move:
         """Toward owning it with the options asked for."""
         notes = self._notes
         if notes.asin != product.key or notes.page != "item":
-            return _Move(f"buy {product.asin}", self._to(product))
+            return Move(f"buy {product.asin}", self._to(product))
         for name, value in self._selection(product).items():
             if notes.chosen.get(name) != value:
-                return _Move("choose options", f"click[{value}]")
-        return _Move(f"buy {product.asin}", "click[buy now]")
+                return Move("choose options", f"click[{value}]")
+        return Move(f"buy {product.asin}", "click[buy now]")
 
     # What a product is worth
 
@@ -182,7 +173,7 @@ class Expert:
 
     def _is_good(self, product: Product) -> bool:
         """Worth buying at once."""
-        return self._may_be(product) and (self._search == "quick" or self._found(product) >= _ENOUGH)
+        return self._may_be(product) and self._found(product) >= _ENOUGH
 
     def _is_worth_reading(self, product: Product) -> bool:
         """It may be the one, its texts so far leave something open, and there is more to read."""
@@ -199,13 +190,11 @@ class Expert:
     def _promise(self, product: Product) -> float:
         """How good a product looks in the results."""
         wish = self._wish
-        if self._search == "quick":
-            return -product.rank
         said = [overlap(attribute, product.title) for attribute in wish.attributes] or [0.0]
         is_near = min(product.prices) >= wish.highest - _USUAL_GAP
         promise = sum(said) / len(said) + overlap(wish.what, product.title) + _NEAR * is_near
         promise -= _RANK_COST * (product.rank % 10)
-        if self._search == "varied":
+        if self._varied:
             promise += self._luck.setdefault(product.asin, _LUCK * self._random.random())
         return promise
 
@@ -252,6 +241,6 @@ class Expert:
         return "click[next >]" if notes.number < number else "click[< prev]"
 
 
-def _plain(query: str) -> str:
+def one_line(query: str) -> str:
     """One line without the brackets that an action is written with."""
     return " ".join(query.replace("[", " ").replace("]", " ").split())

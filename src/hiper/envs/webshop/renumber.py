@@ -2,8 +2,9 @@
 
 A thousand products are few: a model that learns in them knows by heart what belongs to which instruction, and stands
 helpless before the products that were held out. So for one episode everything that an agent has to copy is drawn
-anew: products exchange their ASINs, and most options get values of other products. Titles, texts, attributes, prices
-and what a search finds stay as they are. ASINs are exchanged and not made up: a tokenizer knows them whole.
+anew: products exchange their ASINs, and most options get values of other products, or values made up in the likeness
+of their own (`b16-black`: `pack83-inch`), of which there is no end. Titles, texts, attributes, prices and what a
+search finds stay as they are. ASINs are exchanged and not made up: a tokenizer knows them whole.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ import numpy as np
 from hiper.envs.webshop.catalogue import Catalogue
 from hiper.envs.webshop.index import Numbers
 from hiper.envs.webshop.product import Product
+from hiper.envs.webshop.reward import COLOURS
 
-_KEPT: Final = 0.4  # share of the options that keep their own values: real lists hang together, drawn ones do not
+_KEPT: Final = 0.3  # share of the options that keep their own values: real lists hang together, drawn ones do not
+_MADE_UP: Final = 0.4  # share of those that get values made up
+_RUN: Final = re.compile(r"[^\W\d_]+|\d+")  # of letters or of digits
 
 
 class Names:
@@ -34,6 +38,19 @@ class Names:
             for option, given in product.options.items():
                 values.setdefault(option, {}).update(dict.fromkeys(given))
         self.values: Mapping[str, list[str]] = {option: list(given) for option, given in values.items()}
+        runs = {run for known in self.values.values() for value in known for run in _RUN.findall(value)}
+        # The score takes a colour word within a value for the whole value: made up, such values would be mistaken.
+        self._words = sorted(run for run in runs if not run.isdigit() and not any(one in run for one in COLOURS))
+
+    def make_up(self, value: str, dice: random.Random) -> str:
+        """One in its likeness: other words, other digits, and between them what stands there."""
+
+        def another(run: re.Match[str]) -> str:
+            if run[0].isdigit():
+                return "".join(dice.choices("123456789", k=len(run[0])))
+            return dice.choice(self._words) if self._words else str(run[0])
+
+        return _RUN.sub(another, value)
 
 
 class RenumberedShop:
@@ -73,10 +90,14 @@ class RenumberedShop:
         return replace(product, asin=self.asin(number), options=options)
 
     def _drawn(self, option: str, values: tuple[str, ...], dice: random.Random) -> tuple[str, ...]:
-        """As many values of such an option; its own where there are no others."""
-        known = self._names.values.get(option, [])
-        is_kept = len(known) <= len(values) or dice.random() < _KEPT
-        return values if is_kept else tuple(dice.sample(known, len(values)))
+        """As many values of such an option, all different; its own where there are no others."""
+        known, kind = self._names.values.get(option, []), dice.random()
+        if kind < _KEPT or not known:
+            return values
+        if kind < _KEPT + _MADE_UP:
+            made_up = tuple(self._names.make_up(value, dice) for value in values)
+            return made_up if len(set(made_up)) == len(values) else values
+        return tuple(dice.sample(known, len(values))) if len(known) > len(values) else values
 
     def _dice(self, purpose: str, number: int) -> random.Random:
         return random.Random(f"{self._seed}/{purpose}/{number}")
