@@ -117,8 +117,18 @@ def test_kl_estimate_by_hand() -> None:
     assert kl_to_reference(torch.tensor(-1.0), torch.tensor(-1.5)).item() == pytest.approx(math.exp(-0.5) - 0.5)
 
 
+def test_no_token_is_pulled_back_more_than_ten_times_as_hard_as_it_was_pushed() -> None:
+    logprob = torch.tensor([-1.5, -3.0, -8.0, -30.0], requires_grad=True)
+    divergence = kl_to_reference(logprob, torch.tensor([-1.0, -1.0, -1.0, -0.5]))
+    divergence.sum().backward()
+    assert logprob.grad is not None
+    assert logprob.grad.tolist() == pytest.approx([1 - math.exp(0.5), 1 - math.exp(2.0), -9.0, -9.0])
+    assert divergence[2].item() == pytest.approx(10 * (1 + 7 - math.log(10)) - 7 - 1)
+
+
 def test_kl_estimate_is_right_on_average() -> None:
     """Weighed by the policy's own probabilities, the estimates of all tokens add up to KL(policy || reference)."""
-    policy, reference = (random_scores(seed).log_softmax(-1) for seed in (1, 2))
+    policy, reference = ((random_scores(seed) / 2).log_softmax(-1) for seed in (1, 2))
+    assert (reference - policy).max() < math.log(10), "as far as it is an estimate"
     mean = (policy.exp() * kl_to_reference(policy, reference)).sum(-1)
     torch.testing.assert_close(mean, (policy.exp() * (policy - reference)).sum(-1))

@@ -1,6 +1,7 @@
 """What imitation is fed with."""
 
 import shutil
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,27 @@ from tests.runs.tiny import Quiet, contents, few, tiny
 
 
 @given(st.integers(0, 1000), st.integers(30, 5000))
-def test_what_has_weight_in_a_drill_follows_a_pair_that_was_there_before(seed: int, vocabulary: int) -> None:
+def test_what_has_weight_in_a_drill_ends_four_tokens_that_were_there_before(seed: int, vocabulary: int) -> None:
     (document,) = drill(seed, count=1, vocabulary=vocabulary)
     ids, weight = document.ids, document.weight
     first = next(i for i, w in enumerate(weight) if w)
-    pairs = set(pairwise(ids[: first - 1]))
-    assert all((ids[i - 1], ids[i]) in pairs for i in range(first, len(ids)) if weight[i])
-    assert 0.3 < sum(weight) / len(ids) < 0.6
+    fours = {ids[i : i + 4] for i in range(first - 6)}
+    assert all(ids[i - 3 : i + 1] in fours for i in range(first, len(ids)) if weight[i])
+    assert 0.15 < sum(weight) / len(ids) < 0.6
     assert all(0 <= one < vocabulary for one in ids)
+
+
+def test_one_token_is_not_enough_to_know_the_next_in_a_drill() -> None:
+    known = total = 0
+    for document in drill(0, count=50, vocabulary=500):
+        ids, weight = document.ids, document.weight
+        first = next(i for i, w in enumerate(weight) if w)
+        followed = Counter(pairwise(ids[:first]))
+        for i in range(first, len(ids)):
+            others = sum(n for (before, after), n in followed.items() if before == ids[i - 1] and after != ids[i])
+            known += bool(weight[i]) and others == 0
+            total += bool(weight[i])
+    assert 0.1 < known / total < 0.6
 
 
 def test_drills_differ_but_not_for_equal_seeds() -> None:

@@ -4,10 +4,13 @@ Shapes: M trained tokens, P value points, V vocabulary. Each returns one number 
 divides by the denominators of the whole batch, so micro-batches add up to the same number.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+_FAR = math.log(10)  # log-ratio up to which the divergence from the reference is estimated as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,11 @@ def entropy(logits_MV: Tensor) -> Tensor:
 
 
 def kl_to_reference(logprob_M: Tensor, reference_M: Tensor) -> Tensor:
-    """Low-variance estimate of KL(policy || reference) at sampled tokens: exp(d) - d - 1, d = ref - policy. (M,)"""
+    """Low-variance estimate of KL(policy || reference) at sampled tokens: exp(d) - d - 1, d = ref - policy. (M,)
+
+    Beyond d = log 10 the exponential goes on as a straight line. A token that has become e^7 times less likely than it
+    was would else pull a thousand times as hard as any other, and clipping the gradient would leave nothing of them.
+    """
     difference = reference_M - logprob_M
-    return difference.exp() - difference - 1
+    near = difference.clamp(max=_FAR)
+    return near.exp() * (1 + difference - near) - difference - 1

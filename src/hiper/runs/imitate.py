@@ -13,6 +13,7 @@ from hiper.runs.config import Config, ConfigError
 from hiper.runs.setup import demonstrate
 from hiper.runs.world import World, derive_seed
 
+_SPAN_BEGINS = 3  # tokens that say where a span of a drill comes from
 _DRILLS = 2  # documents of a drill for each episode of a step: they are short
 
 
@@ -42,19 +43,23 @@ def to_demonstrations(
 def drill(seed: int, *, count: int, vocabulary: int, longest: int | None = None) -> list[Demonstration]:
     """Documents from which nothing can be learnt but to copy: random tokens, then spans of them again.
 
-    Only what follows the first token of a span can be known, and only that has weight. A few hundred steps of it, some
-    minutes, teach a small model that begins near copying to do it with any token, also with one it will meet seldom.
+    Within a passage tokens come again, in some often: then one token before does not tell what comes next, two or three
+    do, as in any text (`throw blankets with fleece throw with color`). Only what follows the first three tokens of a
+    span has weight. A few hundred steps of it, some minutes, teach a small model that begins near copying to do it
+    with any token, also with one it will meet seldom.
     """
     rng = np.random.default_rng(seed)
     out = []
     for _ in range(count):
-        passage = rng.integers(vocabulary, size=rng.integers(20, 101)).tolist()
-        ids, weight = list(passage), [0.0] * len(passage)
-        while len(ids) < 2 * len(passage):
-            start = int(rng.integers(len(passage) - 4))
-            span = passage[start : start + int(rng.integers(4, 21))]
+        length = int(rng.integers(20, 101))
+        alphabet = rng.integers(vocabulary, size=rng.integers(length // 4, 2 * length))
+        passage = rng.choice(alphabet, size=length).tolist()
+        ids, weight = list(passage), [0.0] * length
+        while len(ids) < 2 * length:
+            start = int(rng.integers(length - _SPAN_BEGINS))
+            span = passage[start : start + int(rng.integers(_SPAN_BEGINS + 1, 21))]
             ids += span
-            weight += [0.0] + [1.0] * (len(span) - 1)
+            weight += [0.0] * _SPAN_BEGINS + [1.0] * (len(span) - _SPAN_BEGINS)
         out.append(Demonstration(ids=tuple(ids[:longest]), weight=tuple(weight[:longest])))
     return out
 
