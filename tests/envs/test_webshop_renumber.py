@@ -82,6 +82,19 @@ def test_the_wanted_product_is_found_and_scores_by_its_new_names() -> None:
     assert bought >= 20, "the search knows the new names"
 
 
+def test_half_of_the_episodes_show_what_is_chosen() -> None:
+    env, shown = shop(expert=True, expert_search="quick", max_steps=15), []
+    for seed in range(60):
+        observation, info = env.reset(seed=seed)
+        over, says = False, False
+        while not over:
+            observation, _, terminated, truncated, info = env.step(info["expert_action"])
+            says = says or "Chosen " in observation
+            over = terminated or truncated
+        shown.append(says)
+    assert 15 < sum(shown) < 45
+
+
 def test_what_people_wrote_cannot_be_renamed() -> None:
     with pytest.raises(ValueError, match="renumber goes with synthetic goals only"):
         hiper.make("webshop", products=60, split="all", human_goals=True, renumber=True)

@@ -89,7 +89,8 @@ class WebshopEnv(gymnasium.Env[str, str]):
         price bounds and the order of the goals. human_goals: instructions written by people. nouns: how the score finds
         the nouns of a title: `rule`, `spacy` or a function. expert: put the expert's advice into info; expert_search:
         "best" or "varied", see `expert.Expert`; "quick", see `quick.QuickExpert`. renumber: at every reset call
-        products and options by other names, by the seed: see `renumber`. render_mode: None or `ansi`.
+        products and options by other names, by the seed: see `renumber`; half of these episodes show pages as the
+        original does, where what is chosen has to be kept in mind. render_mode: None or `ansi`.
         Raises ValueError for a bad setting, DataError or UnknownName for data that is not there.
         """
         if max_steps < 1:
@@ -109,6 +110,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
         self._names = self.games.names_to_draw() if renumber else None
         self._stock: Stock = self.catalogue
         self._compat = compat
+        self._is_official = compat is not None
         self._nouns = _noun_finder(nouns)
         self._expert = _make_expert(expert_search) if expert else None
         self._goal: Goal | None = None
@@ -157,6 +159,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
         if self._names is not None:
             self._stock = shop = RenumberedShop(self.catalogue, self._names, int(self.np_random.integers(2**63)))
             self._goal = self.games.renumbered(self._goal.name, shop)
+            self._is_official = self._compat is not None or bool(self.np_random.integers(2))
         self._steps = 0
         self._over = False
         self._result = {"won": False, "task_score": 0.0}
@@ -195,7 +198,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
 
         So more than `admissible_commands` lists. With `compat` also the clicks that it lists though they do nothing.
         """
-        parsed = parse_action(action, self._compat is not None)
+        parsed = parse_action(action, self._is_official)
         return parsed is not None and (parsed[0] == "search" or parsed[1] in self._targets)
 
     def render(self) -> str | None:
@@ -204,7 +207,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
 
     def _after(self, action: str) -> State:
         """The state that an action leads to; the very same object where it leads nowhere."""
-        parsed = parse_action(action, self._compat is not None)
+        parsed = parse_action(action, self._is_official)
         if parsed is None:
             return self._state
         verb, argument = parsed
@@ -214,11 +217,10 @@ class WebshopEnv(gymnasium.Env[str, str]):
 
     def _go(self, state: State) -> None:
         """Shows another page."""
-        official = self._compat is not None
         self._state = state
-        self._targets = clickables(self._stock, state, official)
+        self._targets = clickables(self._stock, state, self._is_official)
         bought = self._result["task_score"]
-        self._observation = pages.text(self._stock, state, self.goal.text, bought, official)
+        self._observation = pages.text(self._stock, state, self.goal.text, bought, self._is_official)
 
     def _buy(self, state: State) -> float:
         """Scores the purchase of the product that is looked at."""
