@@ -220,6 +220,15 @@ def test_a_quick_one_tries_three_results_in_their_order_and_buys_the_last() -> N
     assert advice(player) == ("SWITCH", f"buy {asins[2]}", "click[buy now]")
 
 
+def test_a_quick_one_keeps_capitals_and_knows_the_results_as_its_own() -> None:
+    player = QuickExpert()
+    player.reset(START[0].replace("men's boots", "Men's Boots"), START[1])
+    step = player.advise()
+    assert step.action.startswith("search[non slip Men's Boots")
+    player.observe(step.action, *RESULTS)
+    assert player.advise().action == "click[B0AAAAAAA1]"
+
+
 def test_a_quick_one_finds_its_way_back_from_another_page() -> None:
     player = QuickExpert()
     player.reset(*START)

@@ -47,7 +47,7 @@ class QuickExpert(Expert):
     def _choose(self) -> Move:
         """The next move: the next option of the product at hand, the purchase, or the next product."""
         notes = self._notes
-        if self._query not in notes.results:
+        if self._query.lower() not in notes.results:
             return self._search_for(self._query)
         if not notes.products:
             return self._search_for(self._wish.what)
