@@ -107,12 +107,17 @@ class Expert:
     # What to do
 
     def _choose(self) -> Move:
-        """The next move: buy what is good enough, else look at what may be, else buy the best there was."""
+        """The next move: search, until something is found; then what to do with it."""
         notes = self._notes
-        if self._query not in notes.results:
+        if self._query.lower() not in notes.results:
             return self._search_for(self._query)
         if not notes.products:
             return self._search_for(self._wish.what)
+        return self._among_products()
+
+    def _among_products(self) -> Move:
+        """The next move: buy what is good enough, else look at what may be, else buy the best there was."""
+        notes = self._notes
         opened = [one for one in notes.products.values() if one.options is not None]
         if notes.page in ("item", "text") and self._is_worth_reading(notes.here):
             return Move(f"check {notes.here.asin}", self._reading(notes.here))
@@ -123,7 +128,7 @@ class Expert:
             candidate = max(unopened, key=self._promise, default=None)
             if candidate is not None:
                 return Move(f"check {candidate.asin}", self._to(candidate))
-            page = notes.results[self._query]
+            page = notes.results[self._query.lower()]
             is_more = page < _LAST_PAGE and self._query not in notes.exhausted
             if is_more and (best is None or self._lacks_option(best)):
                 return Move("look further", self._to_results(self._query, page + 1))

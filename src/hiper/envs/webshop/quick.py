@@ -44,14 +44,9 @@ class QuickExpert(Expert):
         """Toward the results. The subgoal does not say of what: where that begins and ends is not easily copied."""
         return super()._search_for(query)._replace(subgoal="search")
 
-    def _choose(self) -> Move:
+    def _among_products(self) -> Move:
         """The next move: the next option of the product at hand, the purchase, or the next product."""
-        notes = self._notes
-        if self._query.lower() not in notes.results:
-            return self._search_for(self._query)
-        if not notes.products:
-            return self._search_for(self._wish.what)
-        product = self._at_hand()
+        notes, product = self._notes, self._at_hand()
         if notes.asin != product.key or notes.page != "item":
             return Move(f"check {product.asin}", self._to(product))
         done = {*notes.chosen.values(), *self._refused.get(product.key, ())}
