@@ -202,22 +202,31 @@ def test_a_quick_one_says_it_as_it_was_said_and_clicks_what_was_asked_for() -> N
     assert advice(player) == ("SWITCH", "buy B0AAAAAAA1", "click[buy now]")
 
 
-def test_a_quick_one_tries_three_results_in_their_order_and_buys_the_last() -> None:
-    asins = [f"B0{letter * 8}" for letter in "ABCDEFGHIJ"]
-    listed = [piece for asin in asins for piece in (asin, "Boots", "$9.99")]
-    results = page(*TOP, "Page 1 (Total results: 50)", "Next >", *listed), clicks("next >", *map(str.lower, asins))
+def test_a_quick_one_searches_twice_and_buys_the_first_result_of_the_second() -> None:
+    def results(*asins: str) -> tuple[str, list[str]]:
+        listed = [piece for asin in asins for piece in (asin, "Boots", "$9.99")]
+        return page(*TOP, "Page 1 (Total results: 50)", "Next >", *listed), clicks("next >", *map(str.lower, asins))
+
     without = ITEM[0].replace("black", "green"), [one.replace("black", "green") for one in ITEM[1]]
+    follows = {"click[back to search]": START, "click[B0AAAAAAA1]": without, "click[B0BBBBBBB1]": without}
+    found = iter([results("B0AAAAAAA1", "B0BBBBBBB1"), results("B0BBBBBBB1", "B0AAAAAAA1")])
     player = QuickExpert()
     player.reset(*START)
-    player.observe(player.advise().action, *results)
     done = []
     while (step := player.advise()).action != "click[buy now]":
-        done.append(step.action)
-        player.observe(step.action, *(results if step.action == "click[< prev]" else without))
-    one_product = ["click[black]", "click[< prev]"]
-    first, second, third = (f"click[{asin}]" for asin in asins[:3])
-    assert done == [first, *one_product, second, *one_product, third, "click[black]"]
-    assert advice(player) == ("SWITCH", f"buy {asins[2]}", "click[buy now]")
+        done.append((step.subgoal, step.action))
+        shown = next(found) if step.action.startswith("search[") else follows.get(step.action, without)
+        player.observe(step.action, *shown)
+    assert done == [
+        ("search", "search[non slip men's boots with rubber sole with color: black, black]"),
+        ("check B0AAAAAAA1", "click[B0AAAAAAA1]"),
+        ("choose options", "click[black]"),
+        ("search", "click[back to search]"),
+        ("search", "search[non slip men's boots, black, black, black]"),
+        ("check B0BBBBBBB1", "click[B0BBBBBBB1]"),
+        ("choose options", "click[black]"),
+    ]
+    assert advice(player) == ("SWITCH", "buy B0BBBBBBB1", "click[buy now]")
 
 
 def test_a_quick_one_keeps_capitals_and_knows_the_results_as_its_own() -> None:

@@ -46,9 +46,13 @@ def test_values_made_up_look_like_the_old_ones_and_are_as_many() -> None:
     products = [catalogue.product(number) for number in range(300)]
     names = Names(products)
     dice = random.Random(0)
-    made_up = {names.make_up("b16-black (pack of 2)", dice) for _ in range(200)}
+    made_up = {names.make_up(["b16-black (pack of 2)"], dice)[0] for _ in range(200)}
     assert len(made_up) > 190
     assert all(re.fullmatch(r"[^\W\d_]+\d\d-[^\W\d_]+ \([^\W\d_]+ [^\W\d_]+ \d\)", one) for one in made_up)
+    for _ in range(20):
+        one, two, three = names.make_up(["b16-black", "b16-red", "16x20"], dice)
+        assert one.split("-")[0] == two.split("-")[0], "what they share they go on sharing"
+        assert one.split("-")[0][-2:] == three[:2]
     known = {value for values in names.values.values() for value in values}
     new = 0
     for seed in range(5):

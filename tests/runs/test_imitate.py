@@ -6,14 +6,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import hiper
 from hiper.envs.alfworld.env import AlfworldEnv
+from hiper.learn import Demonstration
+from hiper.models import Policy
 from hiper.records import METRICS_FILE, read_jsonl
-from hiper.runs.imitate import drill
+from hiper.runs.config import Config
+from hiper.runs.imitate import drill, reword, to_demonstrations
 from hiper.runs.run import start
 from hiper.runs.setup import build_policy, demonstrate
 from hiper.runs.world import World
@@ -53,6 +57,47 @@ def test_drills_differ_but_not_for_equal_seeds() -> None:
 
 def test_a_drill_is_cut_to_the_context() -> None:
     assert max(len(document.ids) for document in drill(0, count=50, vocabulary=500, longest=64)) == 64
+
+
+def shown(config: Config, count: int) -> tuple[Policy, list[Demonstration]]:
+    """Demonstrations of the tiny model's own games."""
+    world = World(config.env)
+    policy = build_policy(config, world)
+    episodes = demonstrate(config, world, step=0, count=count)
+    world.close()
+    return policy, to_demonstrations(episodes, policy.tokenizer, observation_weight=0.0)
+
+
+def test_reworded_demonstrations_say_the_same_in_other_words() -> None:
+    policy, batch = shown(tiny(), 8)
+    added = policy.tokenizer.added_ids
+    documents = Counter(token for one in batch for token in set(one.ids))
+    rng = np.random.default_rng(0)
+    changed = fallen_together = 0
+    for _ in range(5):
+        languages = []
+        for old, new in zip(batch, reword(batch, policy.tokenizer, share=1.0, rng=rng), strict=True):
+            assert new.weight == old.weight
+            language = dict(zip(old.ids, new.ids, strict=True))
+            assert all(language[a] == b for a, b in zip(old.ids, new.ids, strict=True)), "one word, one other word"
+            assert all(a == b for a, b in language.items() if a in added or documents[a] > 2), "the format stays"
+            own = {a: b for a, b in language.items() if a != b}
+            changed += len(own)
+            fallen_together += len(own) - len(set(own.values()))
+            languages.append(own)
+        assert all(one != two for one, two in pairwise(languages))
+    assert changed > 250
+    assert 0 < fallen_together < changed / 2
+
+
+def test_a_share_of_the_demonstrations_is_reworded_equally_for_equal_seeds() -> None:
+    policy, batch = shown(tiny(), 12)
+    none, half, again = (
+        reword(batch, policy.tokenizer, share=share, rng=np.random.default_rng(1)) for share in (0.0, 0.5, 0.5)
+    )
+    assert none == batch
+    assert half == again
+    assert 2 <= sum(old != new for old, new in zip(batch, half, strict=True)) <= 10
 
 
 def test_the_first_steps_drill_and_show_no_expert(tmp_path: Path) -> None:

@@ -77,6 +77,11 @@ class Tokenizer:
         return b"".join(self._bytes[i] for i in ids).decode("utf-8", errors="replace")
 
     @cached_property
+    def added_ids(self) -> frozenset[int]:
+        """Ids that are no pieces of words: special tokens, and tags and codes that were added whole."""
+        return frozenset(self.fast.added_tokens_decoder)
+
+    @cached_property
     def _bytes(self) -> tuple[bytes, ...]:
         special = set(self.fast.all_special_ids)
         added = {i: token.content.encode() for i, token in self.fast.added_tokens_decoder.items()}

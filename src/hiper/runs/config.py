@@ -127,6 +127,9 @@ class ImitationConfig(Section):
     lead (DAgger). It grows from 0 to this over imitation."""
     renumber: bool = False
     """Number the instances of each kind at random (`cabinet 1..n`) in every demonstration."""
+    reworded: Share = 0.0
+    """Share of the demonstrations in which words are exchanged for others, anew in each: what they mean is lost, and
+    words never met before are copied as surely as known ones. For experts that only copy (WebShop's quick)."""
     generated: Share = 0.0
     """Share of the episodes that are shown in games which the environment generates, whatever env.data holds."""
     drill: Count = 0

@@ -1,6 +1,7 @@
 """Imitation: the policy learns to say what the expert says, from episodes that are new at every step."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,8 @@ from hiper.runs.world import World, derive_seed
 
 _SPAN_BEGINS = 3  # tokens that say where a span of a drill comes from
 _DRILLS = 2  # documents of a drill for each episode of a step: they are short
+_POOREST = 0.7  # power of the number of words that the poorest language has: 300 for 4,000
+_COMMON = 0.25  # share of the documents of a batch above which a token that they have belongs to the format
 
 
 def to_demonstrations(
@@ -64,6 +67,29 @@ def drill(seed: int, *, count: int, vocabulary: int, longest: int | None = None)
     return out
 
 
+def reword(
+    batch: Sequence[Demonstration], tokenizer: Tokenizer, *, share: float, rng: np.random.Generator
+) -> list[Demonstration]:
+    """The same documents, a share of them in a language of their own: each token stands for another throughout.
+
+    What more than a quarter of the batch has (tags, commands) stays, and so do tokens that were added whole (codes).
+    Such a document hangs together as before, but its words mean nothing: they can only be copied from where they stand,
+    as words of games that were never shown must be. Some fall together, more in a poorer language: then one word does
+    not tell what comes next, two or three do.
+    """
+    seen = Counter(token for one in batch for token in set(one.ids))
+    format_ids = {token for token, documents in seen.items() if documents > _COMMON * len(batch)}
+    words = np.array([token for token in range(len(tokenizer)) if token not in format_ids | tokenizer.added_ids])
+    out = []
+    for one in batch:
+        other = np.arange(len(tokenizer))
+        if rng.random() < share:
+            language = rng.choice(words, size=int(len(words) ** rng.uniform(_POOREST, 1.0)), replace=False)
+            other[words] = rng.choice(language, size=len(words))
+        out.append(Demonstration(ids=tuple(other[list(one.ids)].tolist()), weight=one.weight))
+    return out
+
+
 def imitation_round(
     config: Config, world: World, policy: Policy, optimizer: Optimizer, progress: Progress
 ) -> tuple[Progress, dict[str, object], list[Trajectory]]:
@@ -81,6 +107,8 @@ def imitation_round(
     else:
         episodes = demonstrate(config, world, step=progress.step, count=c.episodes, learner=policy)
         batch = to_demonstrations(episodes, policy.tokenizer, observation_weight=c.observation_weight, longest=longest)
+        rng = np.random.default_rng(derive_seed(config.seed, "reword", progress.step))
+        batch = reword(batch, policy.tokenizer, share=c.reworded, rng=rng)
     if not any(any(one.weight[1:]) for one in batch):
         raise ConfigError(f"no reply of any demonstration fits into the model's context of {longest} tokens")
     logs = imitation_step(policy, optimizer, batch, budget=config.budget, max_grad_norm=c.optim.max_grad_norm)

@@ -55,6 +55,7 @@ class Notebook:
         self.instruction = pieces[pieces.index("Instruction:") + 1] if "Instruction:" in pieces else observation
         self.products: dict[str, Product] = {}
         self.results: dict[str, int] = {}  # query -> last page of its results that was seen
+        self.found: dict[tuple[str, int], str] = {}  # query, rank -> key of the product
         self.exhausted: set[str] = set()  # queries without further pages
         self.query = ""  # of the results seen last
         self.number = 0  # of their page
@@ -115,6 +116,7 @@ class Notebook:
         for rank, (start, stop) in enumerate(zip(starts, [*starts, len(pieces)][1:], strict=True)):
             *title, price = pieces[start + 1 : stop]
             key = pieces[start].lower()
+            self.found[self.query, 10 * (self.number - 1) + rank] = key
             if key not in self.products:
                 self.products[key] = Product(
                     asin=pieces[start],

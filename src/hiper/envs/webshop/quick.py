@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Final
 
 from hiper.envs.webshop.expert import Expert, Move, one_line
 from hiper.envs.webshop.notebook import Product
 
-_TRIES: Final = 3  # products that are tried; the last is bought as it is
-
 
 class QuickExpert(Expert):
-    """Searches for what was said, word for word, opens the results in their order and asks each for every option.
+    """Searches for what was said, word for word, opens the first result and asks it for every option.
 
     It does not look first whether an option is offered: it clicks what was asked for. Where nothing comes of it, it
-    goes on to the next result; the third such product it buys all the same. It reads neither prices nor texts. It wins
-    less often than the other searches, in fewer turns, and no step of it needs a comparison: the value to click stands
-    in the instruction, the next product below the last.
+    searches once more, for the kind of thing and, three times over, for the options, and buys the first result of that.
+    It reads neither prices nor texts, and never a second result. It wins less often than the other searches, in fewer
+    turns, and no step of it needs a comparison: the value to click stands in the instruction, the product on top of the
+    results.
     """
 
     def reset(self, observation: str, admissible: Sequence[str], seed: int | None = None) -> None:
@@ -34,29 +33,33 @@ class QuickExpert(Expert):
         for value in self._wish.options.values():
             if command.lower() == f"click[{value}]" and value not in notes.chosen.values():
                 self._refused.setdefault(notes.asin, set()).add(value)
+                self._query = self._second_query()
 
     def _first_query(self) -> str:
         """All that was said, and the option values once more: they are what tells a product from the next."""
         values = self._wish.options.values()
         return one_line(", ".join([self._wish.said, *values]))
 
+    def _second_query(self) -> str:
+        """What was said up to the first "with" or "for", and the option values three times."""
+        values = self._wish.options.values()
+        return one_line(", ".join([re.split(r" with | for ", self._wish.said)[0], *values, *values, *values]))
+
     def _search_for(self, query: str) -> Move:
         """Toward the results. The subgoal does not say of what: where that begins and ends is not easily copied."""
         return super()._search_for(query)._replace(subgoal="search")
 
     def _among_products(self) -> Move:
-        """The next move: the next option of the product at hand, the purchase, or the next product."""
-        notes, product = self._notes, self._at_hand()
+        """The next move: the next option of the product on top, or its purchase."""
+        notes, product = self._notes, self._on_top()
         if notes.asin != product.key or notes.page != "item":
             return Move(f"check {product.asin}", self._to(product))
         done = {*notes.chosen.values(), *self._refused.get(product.key, ())}
         left = [value for value in self._wish.options.values() if value not in done]
         return Move("choose options", f"click[{left[0]}]") if left else Move(f"buy {product.asin}", "click[buy now]")
 
-    def _at_hand(self) -> Product:
-        """The first result that has refused nothing, or the last that was tried."""
+    def _on_top(self) -> Product:
+        """The first result of the query in force or, where it found nothing, of any."""
         products = self._notes.products
-        fresh = [one for one in products.values() if one.key not in self._refused]
-        if fresh and len(self._refused) < _TRIES:
-            return min(fresh, key=lambda one: one.rank)
-        return products[next(reversed(self._refused))]
+        first = self._notes.found.get((self._query.lower(), 0))
+        return products[first] if first else min(products.values(), key=lambda one: one.rank)

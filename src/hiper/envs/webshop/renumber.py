@@ -25,7 +25,7 @@ from hiper.envs.webshop.product import Product
 from hiper.envs.webshop.reward import COLOURS
 
 _KEPT: Final = 0.3  # share of the options that keep their own values: real lists hang together, drawn ones do not
-_MADE_UP: Final = 0.4  # share of those that get values made up
+_MADE_UP: Final = 0.5  # share of those that get values made up
 _RUN: Final = re.compile(r"[^\W\d_]+|\d+")  # of letters or of digits
 
 
@@ -42,15 +42,21 @@ class Names:
         # The score takes a colour word within a value for the whole value: made up, such values would be mistaken.
         self._words = sorted(run for run in runs if not run.isdigit() and not any(one in run for one in COLOURS))
 
-    def make_up(self, value: str, dice: random.Random) -> str:
-        """One in its likeness: other words, other digits, and between them what stands there."""
+    def make_up(self, values: Sequence[str], dice: random.Random) -> tuple[str, ...]:
+        """As many in their likeness: other words, other digits, and between them what stands there.
+
+        What several of them share they go on sharing: `b16-black, b16-red` may become `pack83-inch, pack83-wide`.
+        """
+        others: dict[str, str] = {}
 
         def another(run: re.Match[str]) -> str:
-            if run[0].isdigit():
-                return "".join(dice.choices("123456789", k=len(run[0])))
-            return dice.choice(self._words) if self._words else str(run[0])
+            if run[0] not in others and run[0].isdigit():
+                others[run[0]] = "".join(dice.choices("123456789", k=len(run[0])))
+            elif run[0] not in others:
+                others[run[0]] = dice.choice(self._words) if self._words else run[0]
+            return others[run[0]]
 
-        return _RUN.sub(another, value)
+        return tuple(_RUN.sub(another, value) for value in values)
 
 
 class RenumberedShop:
@@ -95,7 +101,7 @@ class RenumberedShop:
         if kind < _KEPT or not known:
             return values
         if kind < _KEPT + _MADE_UP:
-            made_up = tuple(self._names.make_up(value, dice) for value in values)
+            made_up = self._names.make_up(values, dice)
             return made_up if len(set(made_up)) == len(values) else values
         return tuple(dice.sample(known, len(values))) if len(known) > len(values) else values
 
