@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hiper.agents import INTERFACES, AgentError, Prompt, feedback, make_layout, reaches_environment
+from hiper.agents import INTERFACES, AgentError, Prompt, Reply, feedback, make_layout, reaches_environment
 from hiper.records import Invalid
 
 PLAN = INTERFACES["plan_execute"]
@@ -44,6 +44,30 @@ def test_a_page_still_stands_after_a_reply_that_did_not_parse() -> None:
     layout.after("buy it", broken, feedback(broken.invalid), [], 1)
     refused = replace(PLAN.parse(SWITCH, subgoal="", cut=False), invalid=Invalid.NOT_ADMISSIBLE)
     assert "not possible now" in layout.after(SWITCH, refused, page, [], 2).text
+
+
+def test_parts_that_stood_there_before_are_not_shown_again_and_long_ones_are_cut() -> None:
+    options: dict[str, object] = {"header": "none", "separator": " [SEP] ", "longest_part": 3}
+    layout = make_layout("transcript", PLAN, options)()
+    reply = PLAN.parse(SWITCH, subgoal="", cut=False)
+    refused = replace(reply, invalid=Invalid.NOT_ADMISSIBLE)
+    broken = PLAN.parse("buy it", subgoal="", cut=False)
+    assert broken.invalid is not None
+    task = "A shop [SEP] find me a red mug"
+    assert layout.start(task, []).text == f"{task}\n", "the first observation is whole"
+
+    def after(reply: Reply, observation: str) -> str:
+        return layout.after("", reply, observation, [], 1).text
+
+    listed = "find me a red mug [SEP] Next > [SEP] B01 [SEP] a mug that is red [SEP] $5"
+    assert after(reply, listed) == "\nNext > [SEP] B01 [SEP] a mug that ... [SEP] $5\n"
+    item = "find me a red mug [SEP] a mug that is red [SEP] red [SEP] blue"
+    assert after(broken, feedback(broken.invalid)) == "\nInvalid reply: no switch tag.\n"
+    assert after(reply, item) == "\nred [SEP] blue\n", "after a reply that was not read the page before still stands"
+    assert after(reply, item) == "\nNothing new.\n"
+    assert after(refused, item) == "\nInvalid reply: this action is not possible now.\n"
+    assert after(reply, f"{item} [SEP] you chose red") == "\nyou chose red\n"
+    assert after(reply, listed) == "\nNext > [SEP] B01 [SEP] $5\n"
 
 
 def test_transcript_without_header() -> None:
@@ -124,6 +148,14 @@ def test_every_reason_has_its_notice_and_only_unread_replies_stay_here() -> None
         ("window", {"n_turns": -1}, "n_turns must be a whole number of at least 0, got -1"),
         ("window", {"n_turns": True}, "got True"),
         ("transcript", {"header": "short"}, "header must be 'full' or 'none', got 'short'"),
+        ("transcript", {"separator": 3}, "separator must be text, got 3"),
+        (
+            "transcript",
+            {"separator": "|", "longest_part": -1},
+            "longest_part must be a whole number of at least 0, got -1",
+        ),
+        ("transcript", {"separator": "|", "longest_part": True}, "got True"),
+        ("transcript", {"longest_part": 3}, "longest_part needs a separator"),
         ("transcript", {"n_turns": 2}, "unknown option of layout transcript 'n_turns'"),
     ],
 )

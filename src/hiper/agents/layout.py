@@ -32,6 +32,9 @@ _FEEDBACK = {
 }
 
 
+_NOTHING_NEW = "Nothing new."
+
+
 def feedback(invalid: Invalid) -> str:
     """What the model reads in place of an observation when its reply never reached the environment."""
     return f"Invalid reply: {_FEEDBACK[invalid]}."
@@ -65,10 +68,15 @@ class Transcript:
     Where an action was not possible and the environment only shows the same page again, a line that says so stands for
     it: it is shorter, and it tells the model what has happened. `header="none"` leaves out role and format, for models
     trained from scratch on this one format.
+
+    `separator`: what parts of an observation are separated by. Then a part that stood in the observation before is not
+    shown again, and of the others at most `longest_part` words (0: all). The first observation is always shown whole.
     """
 
     interface: Interface
     header: str = "full"
+    separator: str = ""
+    longest_part: int = 0
     _standing: str = ""
 
     def start(self, observation: str, admissible: Sequence[str]) -> Prompt:
@@ -82,9 +90,22 @@ class Transcript:
         shown = observation
         if reply.invalid is Invalid.NOT_ADMISSIBLE and observation == self._standing:
             shown = min(observation, feedback(reply.invalid), key=len)
+        elif reaches_environment(reply):
+            shown = self._what_is_new(observation)
         if reaches_environment(reply):
             self._standing = observation
         return Prompt(text=f"\n{shown}\n", fresh=False)
+
+    def _what_is_new(self, observation: str) -> str:
+        if not self.separator:
+            return observation
+        before = set(self._standing.split(self.separator))
+        parts = [part for part in observation.split(self.separator) if part not in before]
+        return self.separator.join(map(self._cut, parts)) or _NOTHING_NEW
+
+    def _cut(self, part: str) -> str:
+        words = part.split(" ")
+        return " ".join([*words[: self.longest_part], "..."]) if 0 < self.longest_part < len(words) else part
 
 
 @dataclass(kw_only=True)
@@ -133,7 +154,8 @@ class Window:
 
 
 def make_layout(name: str, interface: Interface, options: Mapping[str, object] | None = None) -> Callable[[], Layout]:
-    """A maker of layouts, one an episode: "window" (option `n_turns`) or "transcript" (option `header`)."""
+    """A maker of layouts, one an episode: "window" (option `n_turns`) or "transcript" (options `header`, `separator`,
+    `longest_part`)."""
     makers = {"window": _window, "transcript": _transcript}
     if name not in makers:
         raise AgentError(unknown("layout", name, makers))
@@ -150,10 +172,18 @@ def _window(interface: Interface, options: dict[str, object]) -> Callable[[], La
 
 def _transcript(interface: Interface, options: dict[str, object]) -> Callable[[], Layout]:
     header = options.pop("header", "full")
-    _refuse_rest("transcript", options, ["header"])
+    separator = options.pop("separator", "")
+    longest = options.pop("longest_part", 0)
+    _refuse_rest("transcript", options, ["header", "separator", "longest_part"])
     if header not in ("full", "none"):
         raise AgentError(f"layout transcript: header must be 'full' or 'none', got {header!r}")
-    return lambda: Transcript(interface=interface, header=str(header))
+    if not isinstance(separator, str):
+        raise AgentError(f"layout transcript: separator must be text, got {separator!r}")
+    if not isinstance(longest, int) or isinstance(longest, bool) or longest < 0:
+        raise AgentError(f"layout transcript: longest_part must be a whole number of at least 0, got {longest!r}")
+    if longest and not separator:
+        raise AgentError("layout transcript: longest_part needs a separator: without it an observation has no parts")
+    return lambda: Transcript(interface=interface, header=str(header), separator=separator, longest_part=longest)
 
 
 def _refuse_rest(layout: str, options: Mapping[str, object], known: Sequence[str]) -> None:

@@ -75,6 +75,11 @@ class AgentConfig(Section):
     """transcript: append-only, one row an episode. window: the last turns and the admissible list in every prompt."""
     header: Literal["full", "none"] = "full"
     """Role and format instructions before the first observation; "none" for models trained from scratch."""
+    separator: str = ""
+    """transcript: what parts of an observation are separated by, " [SEP] " in WebShop. Parts that stood in the
+    observation before are then not shown again, which shortens episodes there by a third. "": all is shown."""
+    longest_part: Count = 0
+    """transcript with a separator: words of a part that are shown; 0: all. The first observation is shown whole."""
     window: Count = 2
     """Past turns shown by the window layout."""
 

@@ -43,7 +43,9 @@ def build_interface(config: AgentConfig) -> Interface:
 
 
 def build_layout(config: AgentConfig) -> Callable[[], Layout]:
-    options = {"header": config.header} if config.layout == "transcript" else {"n_turns": config.window}
+    options: dict[str, object] = {"n_turns": config.window}
+    if config.layout == "transcript":
+        options = {name: getattr(config, name) for name in ("header", "separator", "longest_part")}
     return make_layout(config.layout, build_interface(config), options)
 
 
