@@ -133,6 +133,7 @@ def test_what_is_wrong_is_said_in_one_line(override: str, said: str) -> None:
         (["credit.estimator=grpo"], "train.group = 1: grpo compares the episodes of one game; set it to 2 or more"),
         (["train.group=3", "train.episodes=8"], "train.episodes = 8 is not a multiple of train.group = 3"),
         (["sft.steps=5", "sft.drill=5"], "sft.drill = 5 leaves nothing of sft.steps = 5"),
+        (["agent.longest_part=8"], "agent.longest_part = 8: set agent.separator, which tells parts apart"),
     ],
 )
 def test_settings_that_do_not_go_together(overrides: list[str], said: str) -> None:

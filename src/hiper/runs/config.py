@@ -341,6 +341,10 @@ def _check_counts(config: Config) -> None:
         raise ConfigError(f"train.episodes = {t.episodes} is not a multiple of train.group = {t.group}")
     if config.sft.steps and config.sft.drill >= config.sft.steps:
         raise ConfigError(f"sft.drill = {config.sft.drill} leaves nothing of sft.steps = {config.sft.steps}")
+    if config.agent.longest_part and not config.agent.separator:
+        raise ConfigError(
+            f"agent.longest_part = {config.agent.longest_part}: set agent.separator, which tells parts apart"
+        )
 
 
 def _over(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
