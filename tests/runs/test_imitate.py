@@ -107,6 +107,21 @@ def test_the_first_steps_drill_and_show_no_expert(tmp_path: Path) -> None:
     assert all(0 < float(str(row["learn/loss"])) < 20 for row in rows)
 
 
+def test_later_steps_go_on_drilling_beside_their_episodes(tmp_path: Path) -> None:
+    tokens = []
+    for drills in (0, 6):
+        start(
+            tiny("sft.steps=3", "sft.drill=1", f"sft.drills={drills}", "train.steps=0"), tmp_path / str(drills), Quiet()
+        )
+        rows = [row for row in read_jsonl(tmp_path / str(drills) / METRICS_FILE) if row["stage"] == "sft"]
+        assert [row["total/episodes"] for row in rows] == [0, 4, 8]
+        tokens.append([int(str(row["total/tokens"])) for row in rows])
+    without, with_them = tokens
+    more = [b - a for a, b in zip(without, with_them, strict=True)]
+    assert more[0] == 0
+    assert all(6 * 40 < after - before < 6 * 250 for before, after in pairwise(more))
+
+
 @pytest.mark.parametrize(("share", "counts"), [(0.0, (0, 4)), (0.25, (1, 3)), (1.0, (4, 0))])
 def test_a_share_of_the_demonstrations_is_of_generated_games(share: float, counts: tuple[int, int]) -> None:
     played = []

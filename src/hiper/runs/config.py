@@ -139,6 +139,9 @@ class ImitationConfig(Section):
     """Share of the episodes that are shown in games which the environment generates, whatever env.data holds."""
     drill: Count = 0
     """So many of the steps, the first ones, show no expert but random tokens that come again: practice in copying."""
+    drills: Count = 0
+    """Documents of that practice in every later step, besides its episodes: without them tokens that are seldom asked
+    for, such as most ASINs, are unlearnt again."""
     optim: OptimConfig = OptimConfig()
     """Optimiser of imitation."""
 

@@ -109,6 +109,8 @@ def imitation_round(
         batch = to_demonstrations(episodes, policy.tokenizer, observation_weight=c.observation_weight, longest=longest)
         rng = np.random.default_rng(derive_seed(config.seed, "reword", progress.step))
         batch = reword(batch, policy.tokenizer, share=c.reworded, rng=rng)
+        seed = derive_seed(config.seed, "drill", progress.step)
+        batch += drill(seed, count=c.drills, vocabulary=len(policy.tokenizer), longest=longest)
     if not any(any(one.weight[1:]) for one in batch):
         raise ConfigError(f"no reply of any demonstration fits into the model's context of {longest} tokens")
     logs = imitation_step(policy, optimizer, batch, budget=config.budget, max_grad_norm=c.optim.max_grad_norm)
