@@ -78,8 +78,8 @@ def reword(
     not tell what comes next, two or three do.
     """
     seen = Counter(token for one in batch for token in set(one.ids))
-    format_ids = {token for token, documents in seen.items() if documents > _COMMON * len(batch)}
-    words = np.array([token for token in range(len(tokenizer)) if token not in format_ids | tokenizer.added_ids])
+    kept = tokenizer.added_ids | {token for token, documents in seen.items() if documents > _COMMON * len(batch)}
+    words = np.array([token for token in range(len(tokenizer)) if token not in kept])
     out = []
     for one in batch:
         other = np.arange(len(tokenizer))
