@@ -180,6 +180,14 @@ def test_a_prompt_longer_than_the_context(config: str, tmp_path: Path, model: Pa
     assert refused(*train, "sft.steps=0").endswith("the first prompt is longer than the model's context")
 
 
+def test_a_drill_is_no_demonstration(config: str, tmp_path: Path, model: Path, refused: Refused) -> None:
+    text = (model / "config.json").read_text(encoding="utf-8")
+    small = text.replace('"max_position_embeddings": 1024', '"max_position_embeddings": 40')
+    (model / "config.json").write_text(small, encoding="utf-8")
+    train = ("train", config, "--out", str(tmp_path / "run"), f"model.path={model}", "sft.drills=40")
+    assert refused(*train) == "no reply of any demonstration fits into the model's context of 40 tokens"
+
+
 def test_an_interface_that_the_model_was_not_made_for_is_no_error(refused: Refused) -> None:
     assert "agent.interface" in refused("eval", "expert", "--set", "agent.interface=chat")
 

@@ -82,11 +82,12 @@ def reword(
     words = np.array([token for token in range(len(tokenizer)) if token not in kept])
     out = []
     for one in batch:
-        other = np.arange(len(tokenizer))
         if rng.random() < share:
             language = rng.choice(words, size=int(len(words) ** rng.uniform(_POOREST, 1.0)), replace=False)
+            other = np.arange(len(tokenizer))
             other[words] = rng.choice(language, size=len(words))
-        out.append(Demonstration(ids=tuple(other[list(one.ids)].tolist()), weight=one.weight))
+            one = Demonstration(ids=tuple(other[list(one.ids)].tolist()), weight=one.weight)
+        out.append(one)
     return out
 
 
@@ -101,18 +102,19 @@ def imitation_round(
     optimizer.set_scale(scale)
     longest = policy.max_length
     episodes: list[Trajectory] = []
-    if progress.step < c.drill:
-        seed = derive_seed(config.seed, "drill", progress.step)
-        batch = drill(seed, count=c.episodes * _DRILLS, vocabulary=len(policy.tokenizer), longest=longest)
-    else:
+    shown: list[Demonstration] = []
+    drills = c.episodes * _DRILLS if progress.step < c.drill else c.drills
+    seed = derive_seed(config.seed, "drill", progress.step)
+    drilled = drill(seed, count=drills, vocabulary=len(policy.tokenizer), longest=longest)
+    if progress.step >= c.drill:
         episodes = demonstrate(config, world, step=progress.step, count=c.episodes, learner=policy)
-        batch = to_demonstrations(episodes, policy.tokenizer, observation_weight=c.observation_weight, longest=longest)
-        rng = np.random.default_rng(derive_seed(config.seed, "reword", progress.step))
-        batch = reword(batch, policy.tokenizer, share=c.reworded, rng=rng)
-        seed = derive_seed(config.seed, "drill", progress.step)
-        batch += drill(seed, count=c.drills, vocabulary=len(policy.tokenizer), longest=longest)
-    if not any(any(one.weight[1:]) for one in batch):
+        shown = to_demonstrations(episodes, policy.tokenizer, observation_weight=c.observation_weight, longest=longest)
+        if c.reworded:
+            rng = np.random.default_rng(derive_seed(config.seed, "reword", progress.step))
+            shown = reword(shown, policy.tokenizer, share=c.reworded, rng=rng)
+    if not any(any(one.weight[1:]) for one in shown or drilled):
         raise ConfigError(f"no reply of any demonstration fits into the model's context of {longest} tokens")
+    batch = shown + drilled
     logs = imitation_step(policy, optimizer, batch, budget=config.budget, max_grad_norm=c.optim.max_grad_norm)
     tokens = sum(len(one.ids) for one in batch)
     spent = time.perf_counter() - begin
