@@ -15,6 +15,7 @@ from hiper.records import Invalid
 
 _ROLE = "You carry out a task in a text world, one action per reply, and read what each action brings about."
 _TASK_MARK = "Your task is to:"
+_NOTHING_NEW = "Nothing new."
 
 _FEEDBACK = {
     Invalid.CUT_BY_LIMIT: "the reply was too long and was cut off",
@@ -30,9 +31,6 @@ _FEEDBACK = {
     Invalid.TEXT_AFTER_ACTION: "text after the action",
     Invalid.NOT_ADMISSIBLE: "this action is not possible now",
 }
-
-
-_NOTHING_NEW = "Nothing new."
 
 
 def feedback(invalid: Invalid) -> str:
@@ -163,27 +161,29 @@ def make_layout(name: str, interface: Interface, options: Mapping[str, object] |
 
 
 def _window(interface: Interface, options: dict[str, object]) -> Callable[[], Layout]:
-    n_turns = options.pop("n_turns", 2)
+    n_turns = _count("window", "n_turns", options.pop("n_turns", 2))
     _refuse_rest("window", options, ["n_turns"])
-    if not isinstance(n_turns, int) or isinstance(n_turns, bool) or n_turns < 0:
-        raise AgentError(f"layout window: n_turns must be a whole number of at least 0, got {n_turns!r}")
     return lambda: Window(interface=interface, n_turns=n_turns)
 
 
 def _transcript(interface: Interface, options: dict[str, object]) -> Callable[[], Layout]:
     header = options.pop("header", "full")
     separator = options.pop("separator", "")
-    longest = options.pop("longest_part", 0)
+    longest = _count("transcript", "longest_part", options.pop("longest_part", 0))
     _refuse_rest("transcript", options, ["header", "separator", "longest_part"])
     if header not in ("full", "none"):
         raise AgentError(f"layout transcript: header must be 'full' or 'none', got {header!r}")
     if not isinstance(separator, str):
         raise AgentError(f"layout transcript: separator must be text, got {separator!r}")
-    if not isinstance(longest, int) or isinstance(longest, bool) or longest < 0:
-        raise AgentError(f"layout transcript: longest_part must be a whole number of at least 0, got {longest!r}")
     if longest and not separator:
         raise AgentError("layout transcript: longest_part needs a separator: without it an observation has no parts")
     return lambda: Transcript(interface=interface, header=str(header), separator=separator, longest_part=longest)
+
+
+def _count(layout: str, name: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise AgentError(f"layout {layout}: {name} must be a whole number of at least 0, got {value!r}")
+    return value
 
 
 def _refuse_rest(layout: str, options: Mapping[str, object], known: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from hiper.envs.webshop.expert import Expert, Move, one_line
@@ -43,7 +42,7 @@ class QuickExpert(Expert):
     def _second_query(self) -> str:
         """What was said up to the first "with" or "for", and the option values three times."""
         values = self._wish.options.values()
-        return one_line(", ".join([re.split(r" with | for ", self._wish.said)[0], *values, *values, *values]))
+        return one_line(", ".join([self._wish.front, *values, *values, *values]))
 
     def _search_for(self, query: str) -> Move:
         """Toward the results. The subgoal does not say of what: where that begins and ends is not easily copied."""

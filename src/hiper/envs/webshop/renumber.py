@@ -50,13 +50,16 @@ class Names:
         others: dict[str, str] = {}
 
         def another(run: re.Match[str]) -> str:
-            if run[0] not in others and run[0].isdigit():
-                others[run[0]] = "".join(dice.choices("123456789", k=len(run[0])))
-            elif run[0] not in others:
-                others[run[0]] = dice.choice(self._words) if self._words else run[0]
+            if run[0] not in others:
+                others[run[0]] = self._another(run[0], dice)
             return others[run[0]]
 
         return tuple(_RUN.sub(another, value) for value in values)
+
+    def _another(self, run: str, dice: random.Random) -> str:
+        if run.isdigit():
+            return "".join(dice.choices("123456789", k=len(run)))
+        return dice.choice(self._words) if self._words else run
 
 
 class RenumberedShop:

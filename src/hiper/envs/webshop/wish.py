@@ -19,6 +19,7 @@ _WORD: Final = re.compile(r"[a-z0-9]+")
 _SMALL_WORDS: Final = frozenset(
     ["a", "an", "and", "as", "at", "by", "for", "from", "in", "is", "it", "of", "on", "or", "s", "the", "to", "with"]
 )
+_BEHIND: Final = re.compile(r" with | for ")  # before what is said of the thing
 _NEAR: Final = 3  # words of an attribute stand no further apart where a text really says it
 _SCATTERED: Final = 0.6  # what it counts when they do
 
@@ -42,6 +43,11 @@ class Wish:
     said: str
     """All but the opening and the price, word for word."""
 
+    @property
+    def front(self) -> str:
+        """What was said up to the first "with" or "for"."""
+        return _BEHIND.split(self.said)[0]
+
 
 def read_wish(instruction: str) -> Wish:
     """The wish of an instruction. A person's own words are read too; the options in them stay in the text."""
@@ -56,7 +62,7 @@ def read_wish(instruction: str) -> Wish:
         pairs = (part.partition(": ") for part in tail[1].split(", and "))
         options = {name.strip().lower(): value.strip().lower() for name, _, value in pairs}
     text = _OPENING.sub("", text, count=1).strip().lower()
-    front, *behind = re.split(r" with | for ", text)
+    front, *behind = _BEHIND.split(text)
     *before, what = front.split(", ")
     listed = [one.strip() for part in behind for one in part.split(",")]
     return Wish(
