@@ -269,7 +269,7 @@ def test_it_searches_again_where_nothing_is_found() -> None:
 
 
 def test_an_unknown_search_is_refused() -> None:
-    with pytest.raises(ValueError, match="best, varied, quick; not 'wild'"):
+    with pytest.raises(ValueError, match="best, varied, quick, trying; not 'wild'"):
         hiper.make("webshop", products=60, split="all", expert=True, expert_search="wild")
 
 
@@ -327,10 +327,11 @@ def test_it_goes_on_from_anywhere(shop: Any, goal: int, detour: list[int]) -> No
     assert "score_parts" in end, "it must end with a purchase"
 
 
+@pytest.mark.parametrize("search", ["quick", "trying"])
 @settings(max_examples=15, deadline=None)
 @given(goal=st.integers(0, 50), detour=st.lists(st.integers(0, 99), max_size=12))
-def test_a_quick_one_goes_on_from_anywhere(goal: int, detour: list[int]) -> None:
-    shop = hiper.make("webshop", split="test", products=600, expert=True, expert_search="quick")
+def test_a_quick_one_goes_on_from_anywhere(search: str, goal: int, detour: list[int]) -> None:
+    shop = hiper.make("webshop", split="test", products=600, expert=True, expert_search=search)
     _, info = shop.reset(seed=goal, options={"goal": goal})
     over, steps = False, iter(detour)
     while not over:
@@ -354,8 +355,8 @@ def test_a_quick_one_wins_two_goals_in_three() -> None:
     assert won >= 67
 
 
-def commands(goal: int, seed: int) -> list[str]:
-    shop = hiper.make("webshop", split="test", products=600, expert=True, expert_search="varied")
+def commands(goal: int, seed: int, search: str = "varied") -> list[str]:
+    shop = hiper.make("webshop", split="test", products=600, expert=True, expert_search=search)
     _, info = shop.reset(seed=seed, options={"goal": goal})
     done, over = [], False
     while not over:
@@ -380,3 +381,26 @@ def test_the_official_goals() -> None:
     ends = [episode(shop, goal) for goal in range(0, 895, 6)]
     assert sum(end["won"] for end in ends) >= 0.88 * len(ends)
     assert sum(end["turns"] for end in ends) <= 10 * len(ends)
+
+
+def test_a_trying_one_leaves_query_product_and_way_on_to_the_seed() -> None:
+    runs = [[commands(goal, seed, "trying") for seed in range(30)] for goal in range(8)]
+    assert runs[0] == [commands(0, seed, "trying") for seed in range(30)]
+    for of_a_goal in runs:
+        assert len({run[0] for run in of_a_goal}) == 2, "either query comes first"
+        opened = {next(one for one in run if re.fullmatch(r"click\[B0\w{8}\]", one)) for run in of_a_goal}
+        assert len(opened) > 1, "and not always the first result"
+    lengths = [len(run) for of_a_goal in runs for run in of_a_goal]
+    assert max(lengths) > min(lengths), "it goes on, or it buys"
+
+
+def test_a_trying_one_never_asks_one_product_twice_for_an_option() -> None:
+    for goal in range(8):
+        for seed in range(8):
+            asked, at = [], ""
+            for command in commands(goal, seed, "trying"):
+                if re.fullmatch(r"click\[B0\w{8}\]", command):
+                    at = command
+                elif template_verb(command) is None and command not in {"click[buy now]", "click[< prev]"}:
+                    asked.append((at, command))
+            assert len(asked) == len(set(asked))

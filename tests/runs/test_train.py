@@ -95,13 +95,14 @@ def test_divergence_from_the_start_model_is_held_down(tmp_path: Path) -> None:
     assert 0 < kl[3.0][-1] < 0.7 * kl[1e-9][-1]
 
 
-def test_episodes_of_a_group_share_their_game_and_nothing_else(tmp_path: Path) -> None:
-    trained(tmp_path, "train.group=2", "trajectories=4")
+@pytest.mark.parametrize("renumber", ["true", "false"])
+def test_episodes_of_a_group_are_one_world_played_anew(tmp_path: Path, renumber: str) -> None:
+    trained(tmp_path, "train.group=2", "trajectories=4", f"train.renumber={renumber}")
     episodes = list(read_trajectories(tmp_path / "trajectories" / "step-000002.jsonl.zst"))
-    assert [episode.game for episode in episodes[::2]] == [episode.game for episode in episodes[1::2]]
+    pairs = list(zip(episodes[::2], episodes[1::2], strict=True))
+    assert all(a.game == b.game and a.turns[0].state == b.turns[0].state for a, b in pairs)
     assert len({episode.game for episode in episodes}) == 2
-    assert len({episode.seed for episode in episodes}) == 4
-    assert all(a.turns != b.turns for a, b in zip(episodes[::2], episodes[1::2], strict=True))
+    assert all([turn.reply for turn in a.turns] != [turn.reply for turn in b.turns] for a, b in pairs)
 
 
 def test_shaping_is_off_by_default_and_in_a_column_of_its_own(tmp_path: Path) -> None:

@@ -112,9 +112,9 @@ def shaped_rewards(trajectories: Sequence[Trajectory], shape: tuple[int, int], c
     return shaping
 
 
-def task_of(one: Trajectory) -> str | int:
-    """What episodes of one task have in common: the game, or the seed where games have no names."""
-    return one.game or one.seed
+def task_of(one: Trajectory) -> tuple[str, int]:
+    """What episodes of one task have in common: the game, and the seed that drew it or the names in it."""
+    return one.game, one.seed
 
 
 def give_credit(

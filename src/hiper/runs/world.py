@@ -56,17 +56,19 @@ class World:
         return [Task(seed=derive_seed(seed, split, name), options={"game": name}) for name in names]
 
     def training_tasks(self, split: str, *, step: int, count: int, group: int, seed: int, stage: str) -> list[Task]:
-        """The tasks of a step: games in passes over the whole split, each pass in an order of its own."""
+        """The tasks of a step: games in passes over the whole split, each pass in an order of its own.
+
+        Episodes of a group have one seed: the same game, under the same names where it is renumbered.
+        """
         names = self.names(split)
         tasks = []
         for place in range(step * count, (step + 1) * count):
             game, replica = divmod(place, group)
-            if not names:
-                tasks.append(Task(seed=derive_seed(seed, stage, game), replica=replica))
-                continue
-            turn, index = divmod(game, len(names))
-            name = names[self._order(split, seed, stage, turn)[index]]
-            tasks.append(Task(seed=derive_seed(seed, stage, place), options={"game": name}))
+            options = {}
+            if names:
+                turn, index = divmod(game, len(names))
+                options = {"game": names[self._order(split, seed, stage, turn)[index]]}
+            tasks.append(Task(seed=derive_seed(seed, stage, game), options=options, replica=replica))
         return tasks
 
     @cached_property

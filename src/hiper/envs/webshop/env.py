@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from hiper.envs.webshop.expert import Expert
 
 Info = dict[str, Any]  # Gymnasium's own type of `info`
-Search = Literal["best", "varied", "quick"]
+Search = Literal["best", "varied", "quick", "trying"]
 MAX_OBSERVATION: Final = 1_000_000  # characters
 MAX_ACTION: Final = 16_384
 QUERY: Final = "search[<your query>]"  # stands for any search
@@ -88,7 +88,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
         compat: None, or the program whose goal order, splits and quirks to keep: see docs/webshop.md. goal_seed: draws
         price bounds and the order of the goals. human_goals: instructions written by people. nouns: how the score finds
         the nouns of a title: `rule`, `spacy` or a function. expert: put the expert's advice into info; expert_search:
-        "best" or "varied", see `expert.Expert`; "quick", see `quick.QuickExpert`. renumber: at every reset call
+        "best" or "varied", see `expert.Expert`; "quick" or "trying", see `quick`. renumber: at every reset call
         products and options by other names, by the seed: see `renumber`; half of these episodes show pages as the
         original does, where what is chosen has to be kept in mind. render_mode: None or `ansi`.
         Raises ValueError for a bad setting, DataError or UnknownName for data that is not there.
@@ -279,8 +279,10 @@ def _noun_finder(nouns: Nouns | str) -> Nouns:
 def _make_expert(search: Search) -> Expert:
     """The scripted expert. Loaded only when asked for. Raises ValueError for an unknown search."""
     from hiper.envs.webshop.expert import Expert
-    from hiper.envs.webshop.quick import QuickExpert
+    from hiper.envs.webshop.quick import QuickExpert, TryingExpert
 
     if search not in get_args(Search):
         raise ValueError(f"search must be one of {', '.join(get_args(Search))}; not {search!r}")
-    return QuickExpert() if search == "quick" else Expert(varied=search == "varied")
+    if search in {"quick", "trying"}:
+        return QuickExpert() if search == "quick" else TryingExpert()
+    return Expert(varied=search == "varied")

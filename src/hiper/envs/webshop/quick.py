@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from hiper.envs.webshop.expert import Expert, Move, one_line
 from hiper.envs.webshop.notebook import Product
+
+_CHANCES: Final = (0.5, 0.3, 0.2)  # of the first results, where one is drawn
+_TRIES: Final = 4  # products drawn in an episode
 
 
 class QuickExpert(Expert):
@@ -32,7 +36,11 @@ class QuickExpert(Expert):
         for value in self._wish.options.values():
             if command.lower() == f"click[{value}]" and value not in notes.chosen.values():
                 self._refused.setdefault(notes.asin, set()).add(value)
-                self._query = self._second_query()
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """What to do about an option that is not to be had here: search once more, never more than that."""
+        self._query = self._second_query()
 
     def _first_query(self) -> str:
         """All that was said, and the option values once more: they are what tells a product from the next."""
@@ -62,3 +70,53 @@ class QuickExpert(Expert):
         products = self._notes.products
         first = self._notes.found.get((self._query.lower(), 0))
         return products[first] if first else min(products.values(), key=lambda one: one.rank)
+
+
+class TryingExpert(QuickExpert):
+    """The same steps, with everything that may be decided either way left to chance.
+
+    Which of the two queries comes first, which of the first three results is opened (the upper ones more often), and
+    what follows where an option is not to be had: buy all the same, open another result, or give the other query.
+    Whoever imitates it can do all of that; what pays is left to be found out.
+    """
+
+    def reset(self, observation: str, admissible: Sequence[str], seed: int | None = None) -> None:
+        """A new episode begins with this page and these commands. seed: of what is left to chance."""
+        super().reset(observation, admissible, seed)
+        self._queries = [self._first_query(), self._second_query()]
+        self._random.shuffle(self._queries)
+        self._query = self._queries[0]
+        self._tried: list[str] = []  # products drawn, the last of them now
+        self._draws = True  # another is to be drawn
+
+    def _go_on(self) -> None:
+        """What to do about an option that is not to be had here."""
+        way = self._random.choice(["buy", "open", "search"])
+        if way == "buy" or len(self._tried) >= _TRIES:
+            return
+        if way == "search":
+            self._queries.reverse()
+            self._query = self._queries[0]
+        self._draws = True
+
+    def _among_products(self) -> Move:
+        """The next move: another result, the next option of the product drawn last, or its purchase."""
+        notes = self._notes
+        if self._draws:
+            if notes.page != "results" or notes.query != self._query.lower():
+                return Move("look further", self._to_results(self._query, 1))
+            self._tried.append(self._drawn())
+            self._draws = False
+        return super()._among_products()
+
+    def _drawn(self) -> str:
+        """One of the first results that was not drawn yet; the first one where all were."""
+        first = [self._notes.found.get((self._query.lower(), rank)) for rank in range(len(_CHANCES))]
+        chances = {key: chance for key, chance in zip(first, _CHANCES, strict=True) if key and key not in self._tried}
+        if not chances:
+            return super()._on_top().key
+        return self._random.choices(list(chances), list(chances.values()))[0]
+
+    def _on_top(self) -> Product:
+        """The product drawn last."""
+        return self._notes.products[self._tried[-1]]
