@@ -122,7 +122,7 @@ class ImitationConfig(Section):
     split: str = "train"
     """Games that the expert shows (default: the environment's for training)."""
     search: str = "varied"
-    """How the environment's expert searches: best, varied or, in WebShop, quick."""
+    """How the environment's expert searches: best, varied or, in WebShop, quick and trying."""
     observation_weight: NonNegative = 0.0
     """Loss weight of observation tokens; reply tokens weigh 1."""
     mistake_rate: Share = 0.0
