@@ -112,9 +112,8 @@ def _player(config: Config, step: int, clean: bool, learner: Policy | None) -> S
 
 def _shown(config: Config, world: World, player: Sampler, *, step: int, count: int) -> list[Trajectory]:
     c = config.sft
-    more = {"renumber": True} if c.renumber else {}
     return play(
-        lambda: world.make(c.split, expert=True, expert_search=c.search, **more),
+        lambda: world.make(c.split, expert=True, expert_search=c.search, renumber=c.renumber),
         player,
         build_interface(config.agent),
         build_layout(config.agent),

@@ -103,9 +103,8 @@ def collect(config: Config, world: World, sampler: TorchSampler, step: int, cloc
     tasks = world.training_tasks(
         config.env.train_split, step=step, count=t.episodes, group=t.group, seed=config.seed, stage="train"
     )
-    more = {"renumber": True} if t.renumber else {}
     episodes = play(
-        lambda: world.make(config.env.train_split, **more),
+        lambda: world.make(config.env.train_split, renumber=t.renumber),
         sampler,
         build_interface(config.agent),
         build_layout(config.agent),

@@ -26,10 +26,13 @@ class World:
         self.config = config
         self._kept: dict[str, gymnasium.Env[str, str]] = {}
 
-    def make(self, split: str, **more: Any) -> gymnasium.Env[str, str]:
-        """A new environment of a split; the data is shared with all others of it."""
+    def make(self, split: str, *, renumber: bool = False, **more: Any) -> gymnasium.Env[str, str]:
+        """A new environment of a split; the data is shared with all others of it.
+
+        renumber: under other names in every episode. An environment without such a setting is not asked for it.
+        """
         self._keep(split)
-        return self._make(split, **more)
+        return self._make(split, **({"renumber": True} if renumber else {}), **more)
 
     def names(self, split: str) -> Sequence[str]:
         """Names of all games of a split, made when looked at; empty where the environment does not list them."""
