@@ -144,6 +144,14 @@ def test_each_environment_has_splits_of_its_own(typed: Typed, capsys: pytest.Cap
     assert "search[<your query>]" in capsys.readouterr().out
 
 
+def test_eval_of_several_tries_says_what_rl_can_choose_from(capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--env", "few", "--split", "valid_seen", "--episodes", "2", "--max-turns", "3"]
+    assert main(["eval", str(tiny_model()), *few, "--tries", "2", "--temperature", "1", "--set", "threads=1"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "valid_seen: in 2 tries 0.0% of the games were won at least once, 0.0% always." in said
+    assert "it has 0.0% of the games to learn from" in said
+
+
 def test_eval_in_every_view_of_the_environment(capsys: pytest.CaptureFixture[str], refused: Callable[..., str]) -> None:
     shop = ["eval", "expert", "--env", "webshop", "--set", "env.options.products=60", "--episodes", "3"]
     assert main([*shop, "--compat", "--json", "-"]) == 0

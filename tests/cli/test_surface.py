@@ -19,7 +19,7 @@ SURFACE = {
     "sft": "--dry-run --json --out config overrides",
     "train": "--dry-run --json --out config overrides",
     "eval": "--base-url --capacity --compat --data --env --episodes --json --max-turns --save --seed --set --split"
-    " --temperature model",
+    " --temperature --tries model",
     "play": "--data --env --game --max-turns --seed --set --split --temperature --watch model",
     "serve": "--compat --data --episode --game --goal --port --replay --set --split env",
     "report": "--out folder",

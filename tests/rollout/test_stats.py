@@ -1,11 +1,13 @@
 """Figures of episodes, by hand."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hiper.records import Decision, Ending, Invalid, Spans, Trajectory, Turn
-from hiper.rollout import success_table, summary, wilson
+from hiper.rollout import of_tries, success_table, summary, wilson
 
 
 def turn(index: int, decision: Decision, invalid: Invalid | None = None, reward: float = 0.0, tokens: int = 0) -> Turn:
@@ -79,6 +81,19 @@ def test_success_table() -> None:
     assert table["success_ci95"] == list(wilson(2, 3))
     assert list(table["by_task"]) == ["look", "pick"]
     assert table["by_task"]["pick"] == {"success": 0.0, "success_ci95": list(wilson(0, 1)), "episodes": 1}
+
+
+def test_several_tries_of_a_game() -> None:
+    """Four games, three tries each: won 3, 1, 0 and 0 times."""
+    ends = [Ending.SUCCEEDED] * 3 + [Ending.FAILED, Ending.SUCCEEDED] + [Ending.FAILED] * 7
+    played = [replace(episode("pick", end, (turn(0, Decision.SWITCH),)), seed=at // 3) for at, end in enumerate(ends)]
+    assert of_tries(played) == {"tries": 3, "won_ever": 0.5, "won_always": 0.25}
+    table = success_table(played, 3)
+    assert (table["success"], table["episodes"]) == (4 / 12, 12)
+    assert table["success_ci95"] == list(wilson(4 / 3, 4)), "an interval over games"
+    assert table["by_task"]["pick"]["success_ci95"] == table["success_ci95"]
+    with pytest.raises(ValueError, match=r"as often as the others, got \[2, 3\] episodes"):
+        of_tries(played[1:])
 
 
 def test_wilson_by_hand() -> None:

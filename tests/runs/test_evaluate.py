@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hiper.records import read_trajectories
+from hiper.runs.config import ConfigError
 from hiper.runs.look import Where, evaluate_agent, open_game, watch
 from hiper.runs.world import World
 from tests.runs.tiny import tiny, tiny_model
@@ -87,6 +88,23 @@ def test_what_a_model_does_depends_on_no_company(temperature: float, tmp_path: P
         )
     assert episodes[0] == episodes[1]
     assert len(episodes[0]) == 12
+
+
+def test_several_tries_are_the_same_games_with_other_draws(tmp_path: Path) -> None:
+    file = tmp_path / "all.jsonl"
+    where = Where(env="few", max_turns=3, overrides=("agent.header=none", "threads=1", "sampling.max_reply=24"))
+    once, again = (
+        evaluate_agent(str(tiny_model()), where, splits=["valid_seen"], episodes=2, tries=n, temperature=1.0, save=file)
+        for n in (1, 3)
+    )
+    assert "tries" not in once[0]
+    assert (again[0]["tries"], again[0]["episodes"], again[0]["won_ever"]) == (3, 6, 0.0)
+    played = list(read_trajectories(file))
+    assert [one.game for one in played[::3]] == [one.game for one in played[2::3]]
+    assert len({one.game for one in played}) == 2
+    assert len({tuple(turn.reply for turn in one.turns) for one in played}) == 6
+    with pytest.raises(ConfigError, match="3 tries at temperature 0 would all be the same"):
+        evaluate_agent("expert", FEW, tries=3)
 
 
 def test_watching_and_playing_one_game() -> None:

@@ -72,6 +72,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         _where(arguments),
         splits=arguments.split or (),
         episodes=arguments.episodes,
+        tries=arguments.tries,
         temperature=arguments.temperature,
         seed=arguments.seed,
         base_url=arguments.base_url,
@@ -83,6 +84,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
     )
     screen.close()
     screen.console.print(result_table(rows))
+    for row in rows if arguments.tries > 1 else ():
+        ever, always = (100 * float(str(row[name])) for name in ("won_ever", "won_always"))
+        screen.console.print(
+            f"{row['split']}: in {arguments.tries} tries {ever:.1f}% of the games were won at least once, "
+            f"{always:.1f}% always. RL chooses among what is tried now: it has {ever - always:.1f}% of the games to learn from."
+        )
     _emit(arguments.json, rows[0] if len(rows) == 1 else rows)
     return 0
 

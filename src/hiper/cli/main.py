@@ -89,6 +89,12 @@ def _eval(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.add_argument("--split", action="append", help="may be given several times (default: those of the environment)")
     p.add_argument("--episodes", type=_count, default=0, help="at most so many games of each split (default: all)")
     p.add_argument(
+        "--tries",
+        type=_positive,
+        default=1,
+        help="play each game so often (with a --temperature): is there anything for RL to choose from?",
+    )
+    p.add_argument(
         "--compat",
         action="store_true",
         help="also in the environment's other views, e.g. WebShop's as verl-agent has it",

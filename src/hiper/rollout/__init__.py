@@ -1,7 +1,7 @@
 """Rollouts: agents playing in environments, and the figures of what they did."""
 
 from hiper.rollout.play import Limits, PlayError, Task, play
-from hiper.rollout.stats import Success, SuccessTable, success_table, summary, wilson
+from hiper.rollout.stats import Success, SuccessTable, Tries, of_tries, success_table, summary, wilson
 
 __all__ = [
     "Limits",
@@ -9,6 +9,8 @@ __all__ = [
     "Success",
     "SuccessTable",
     "Task",
+    "Tries",
+    "of_tries",
     "play",
     "success_table",
     "summary",

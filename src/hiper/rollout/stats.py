@@ -55,13 +55,44 @@ class SuccessTable(Success):
     by_task: dict[str, Success]
 
 
-def success_table(trajectories: Sequence[Trajectory]) -> SuccessTable:
-    """Success overall and by task type. Every episode counts, crashed ones as not succeeded."""
+class Tries(TypedDict):
+    """How often games were won that were played several times."""
+
+    tries: int
+    won_ever: float
+    won_always: float
+
+
+def success_table(trajectories: Sequence[Trajectory], tries: int = 1) -> SuccessTable:
+    """Success overall and by task type. Every episode counts, crashed ones as not succeeded.
+
+    tries: episodes of each game. The intervals are over games: as if the tries of one could not differ.
+    """
     groups = _by_task(trajectories)
-    return {**_success(trajectories), "by_task": {name: _success(group) for name, group in groups.items()}}
+    by_task = {name: _success(group, tries) for name, group in groups.items()}
+    return {**_success(trajectories, tries), "by_task": by_task}
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
+def of_tries(trajectories: Sequence[Trajectory]) -> Tries:
+    """The share of games won in at least one of `tries` episodes (pass@k), and in all of them.
+
+    What lies between is all that RL can move by choosing among what the agent already does.
+    Games are told apart by name and seed. Raises ValueError where one was played more often than another.
+    """
+    won: dict[tuple[str, int], list[bool]] = {}
+    for one in trajectories:
+        won.setdefault((one.game, one.seed), []).append(one.succeeded)
+    counts = {len(results) for results in won.values()}
+    if len(counts) != 1:
+        raise ValueError(f"expected every game as often as the others, got {sorted(counts)} episodes of one")
+    return {
+        "tries": counts.pop(),
+        "won_ever": _mean(any(results) for results in won.values()),
+        "won_always": _mean(all(results) for results in won.values()),
+    }
+
+
+def wilson(successes: float, trials: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a rate: within [0, 1], and honest for few trials and rare events."""
     if not 0 <= successes <= trials or trials == 0:
         raise ValueError(f"expected 0 <= successes <= trials and trials > 0, got {successes} of {trials}")
@@ -74,9 +105,9 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     return low, high
 
 
-def _success(trajectories: Sequence[Trajectory]) -> Success:
+def _success(trajectories: Sequence[Trajectory], tries: int) -> Success:
     successes = sum(trajectory.succeeded for trajectory in trajectories)
-    low, high = wilson(successes, len(trajectories))
+    low, high = wilson(successes / tries, len(trajectories) / tries)
     return {
         "success": successes / len(trajectories),
         "success_ci95": [low, high],

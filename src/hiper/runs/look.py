@@ -52,6 +52,7 @@ def evaluate_agent(
     *,
     splits: Sequence[str] = (),
     episodes: int = 0,
+    tries: int = 1,
     temperature: float = 0.0,
     seed: int = 0,
     base_url: str = "",
@@ -63,9 +64,11 @@ def evaluate_agent(
 ) -> list[Row]:
     """One row for each split. `on_split` is told what comes and how many games it has. splits: empty for those that
     the environment evaluates on. all_views: also under each of the views that the environment declares (`About.views`),
-    a row for each of those as well; `view` in the row says which.
-    Raises ConfigError where views are asked for and there is none.
+    a row for each of those as well; `view` in the row says which. tries: how often each game is played.
+    Raises ConfigError where views are asked for and there is none, and for several tries of who never draws.
     """
+    if tries > 1 and temperature == 0:
+        raise ConfigError(f"{tries} tries at temperature 0 would all be the same: set a temperature, e.g. 0.7")
     base, sampler, is_expert = open_agent(
         name, overrides=where.overrides, temperature=temperature, base_url=base_url, capacity=capacity
     )
@@ -75,9 +78,10 @@ def evaluate_agent(
     for view, seen in (_views(config, where.overrides) if all_views else {"": config}).items():
         world = World(seen.env)
         for split in splits or about(seen.env.name).eval_splits:
-            on_split(f"{split}, {view}" if view else split, len(world.all_tasks(split, limit=episodes, seed=seed)))
+            count = tries * len(world.all_tasks(split, limit=episodes, seed=seed))
+            on_split(f"{split}, {view}" if view else split, count)
             row, played = evaluate(
-                seen, world, sampler, split, seed=seed, limit=episodes, expert=is_expert, on_done=on_done
+                seen, world, sampler, split, seed=seed, limit=episodes, tries=tries, expert=is_expert, on_done=on_done
             )
             rows.append({"model": name, "temperature": temperature, **({"view": view} if view else {}), **row})
             kept += played

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -48,15 +49,17 @@ class World:
             "data_sha256": str(getattr(env, "data_sha256", "unknown")),
         }
 
-    def all_tasks(self, split: str, *, limit: int, seed: int) -> list[Task]:
-        """Every game of a split once, or `limit` of them chosen by the seed."""
+    def all_tasks(self, split: str, *, limit: int, seed: int, tries: int = 1) -> list[Task]:
+        """Every game of a split, or `limit` of them chosen by the seed, each `tries` times."""
         names = list(self.names(split))
         if limit and names and limit < len(names):
             rng = np.random.default_rng(derive_seed(seed, "subset", split))
             names = [names[i] for i in sorted(rng.choice(len(names), size=limit, replace=False))]
-        if not names:
-            return [Task(seed=derive_seed(seed, split, i)) for i in range(limit or 100)]
-        return [Task(seed=derive_seed(seed, split, name), options={"game": name}) for name in names]
+        if names:
+            once = [Task(seed=derive_seed(seed, split, name), options={"game": name}) for name in names]
+        else:
+            once = [Task(seed=derive_seed(seed, split, i)) for i in range(limit or 100)]
+        return [replace(task, replica=replica) for task in once for replica in range(tries)]
 
     def training_tasks(self, split: str, *, step: int, count: int, group: int, seed: int, stage: str) -> list[Task]:
         """The tasks of a step: games in passes over the whole split, each pass in an order of its own.
