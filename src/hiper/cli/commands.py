@@ -88,7 +88,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         ever, always = (100 * float(str(row[name])) for name in ("won_ever", "won_always"))
         screen.console.print(
             f"{row['split']}: in {arguments.tries} tries {ever:.1f}% of the games were won at least once, "
-            f"{always:.1f}% always. RL chooses among what is tried now: it has {ever - always:.1f}% of the games to learn from."
+            f"{always:.1f}% always. RL chooses among what is tried now: it has {ever - always:.1f}% of the games to "
+            "learn from."
         )
     _emit(arguments.json, rows[0] if len(rows) == 1 else rows)
     return 0
