@@ -67,6 +67,18 @@ def test_paid_for_success_alone_half_a_success_is_none() -> None:
     np.testing.assert_array_equal(table.rewards_BT, [[0, 0, 10], [0, 0, 0]])
 
 
+@pytest.mark.parametrize("ending", [Ending.TURN_LIMIT, Ending.TOKEN_LIMIT, Ending.CRASHED])
+def test_a_limit_that_is_part_of_the_task_ends_it(ending: Ending) -> None:
+    """Nothing is expected after it then; after a crash the world would have gone on in any case."""
+    cut = [EPISODES[0], replace(EPISODES[1], ending=ending)]
+    as_cut, as_end = (CreditConfig(at_limit=at_limit) for at_limit in ("bootstrap", "end"))
+    np.testing.assert_array_equal(table_of(cut, as_cut).terminated_B, [True, False])
+    np.testing.assert_array_equal(table_of(cut, as_end).terminated_B, [True, ending is not Ending.CRASHED])
+    stalled, ended = (estimate(table_of(cut, config), VALUES, config).action_BT[1, 1] for config in (as_cut, as_end))
+    final = 0.95 * VALUES.U_final_B[1] if ending is not Ending.CRASHED else 0.0
+    assert stalled - ended == pytest.approx(final)
+
+
 def test_shaping_is_added_and_kept_apart() -> None:
     table = table_of(EPISODES, CreditConfig(reward_scale=10.0, invalid_penalty=0.5))
     np.testing.assert_array_equal(table.shaping_BT, [[0, -0.5, 0], [0, -0.5, 0]])  # not scaled

@@ -171,6 +171,9 @@ class CreditConfig(Section):
     reward: Literal["environment", "success"] = "environment"
     """What training is paid: the environment's reward, or 1 at the end of an episode that succeeded and nothing else
     (the paper). They differ where the environment pays for half a success, as WebShop does."""
+    at_limit: Literal["bootstrap", "end"] = "bootstrap"
+    """What an episode is worth after its turn or token limit: what the critic expects, as after any cut, or nothing.
+    "end" where the limit is part of the task, the same in evaluation: else stalling pays more than failing does."""
     reward_scale: NonNegative = 1.0
     """That reward times this is what training sees (the paper: 10)."""
     invalid_penalty: NonNegative = 0.0

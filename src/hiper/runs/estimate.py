@@ -38,7 +38,7 @@ from hiper.credit import (
     sibling_hae,
     token_gae,
 )
-from hiper.records import Trajectory
+from hiper.records import Ending, Trajectory
 from hiper.runs.config import CreditConfig
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -80,11 +80,17 @@ def table_of(trajectories: Sequence[Trajectory], config: CreditConfig) -> Table:
         switches_BT=switches,
         mask_BT=np.arange(shape[1]) < lengths[:, None],
         lengths_B=lengths,
-        terminated_B=np.array([one.ending.is_terminal for one in trajectories]),
+        terminated_B=np.array([_is_over(one.ending, config) for one in trajectories]),
         group_B=_numbered([[task_of(one)] for one in trajectories], 1)[:, 0],
         state_BT=_numbered([[turn.state or None for turn in one.turns] for one in trajectories], shape[1]),
         subgoal_BT=_numbered([[turn.subgoal for turn in one.turns] for one in trajectories], shape[1]),
     )
+
+
+def _is_over(ending: Ending, config: CreditConfig) -> bool:
+    """Whether nothing comes after the last turn."""
+    at_limit = ending in (Ending.TURN_LIMIT, Ending.TOKEN_LIMIT)
+    return ending.is_terminal or (at_limit and config.at_limit == "end")
 
 
 def _rewards(one: Trajectory, config: CreditConfig) -> list[float]:

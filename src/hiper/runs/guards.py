@@ -91,6 +91,14 @@ def _invalid_replies(now: Stretch, start: Stretch) -> str | None:
     return f"valid replies fell from {before:.0%} to {valid:.0%}" if valid < 0.75 * before else None
 
 
+def _stalling(now: Stretch, start: Stretch) -> str | None:
+    limit, failed = ("rollout/ending/turn_limit", "rollout/ending/failed")
+    share, before = (each.mean(limit) for each in (now, start))
+    if share > max(0.25, before + 0.1) and now.mean(failed) < start.mean(failed) - 0.1:
+        return f"{share:.0%} of the episodes run into the turn limit, {before:.0%} before, and fewer fail"
+    return None
+
+
 def _kl_step(now: Stretch, start: Stretch) -> str | None:
     del start
     kl = now.mean("learn/kl")
@@ -123,6 +131,7 @@ GUARDS: Mapping[str, Guard] = {
     "entropy_runaway": Guard(seen=_entropy_runaway, remedy="try a smaller train.entropy_coef or optim.lr"),
     "reply_length": Guard(seen=_reply_length, remedy="try a larger train.kl_coef or credit.invalid_penalty"),
     "replies_cut": Guard(seen=_replies_cut, remedy="try a larger sampling.max_reply or train.kl_coef"),
+    "stalling": Guard(seen=_stalling, remedy='if evaluation has that limit too, set credit.at_limit="end"'),
     "invalid_replies": Guard(seen=_invalid_replies, remedy="try credit.invalid_penalty or a smaller optim.lr"),
     "kl_step": Guard(seen=_kl_step, remedy="try a smaller optim.lr, or fewer train.epochs and minibatches"),
     "kl_start": Guard(seen=_kl_start, remedy="try a larger train.kl_coef or a smaller optim.lr"),
