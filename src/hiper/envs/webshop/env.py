@@ -283,6 +283,8 @@ def _make_expert(search: Search) -> Expert:
 
     if search not in get_args(Search):
         raise ValueError(f"search must be one of {', '.join(get_args(Search))}; not {search!r}")
-    if search in {"quick", "trying"}:
-        return QuickExpert() if search == "quick" else TryingExpert()
+    if search == "quick":
+        return QuickExpert()
+    if search == "trying":
+        return TryingExpert()
     return Expert(varied=search == "varied")
