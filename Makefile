@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(STAMP) ## Train a small agent here and now: two cores, under ten minutes, no download but packages
+demo: $(STAMP) ## Train a small agent here and now: two cores, about ten minutes, no download but packages
 	$(BIN)/hiper demo
 
 test: lint ## Run every check: style, types, tests (PYTEST_ARGS="-k credit" to choose)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hiper.report import ReportError, comparison_table, summary, write_comparison
+from hiper.report import ReportError, comparison_table, summary, unequal_starts, write_comparison
 from hiper.report.arena import ARENA_FILE, Entry, read_arena
 from hiper.report.compare import ratio_cell, share_cell, trace, turns_cell
 from hiper.report.measures import (
@@ -80,6 +80,13 @@ def write_arena(folder: Path, rises: dict[str, float], *, seeds: int = 3, thresh
     }
     (folder / ARENA_FILE).write_text(json.dumps(plan), encoding="utf-8")
     return folder
+
+
+def begin_from(arena: Path, place: int, /, *, start: str, made: str) -> None:
+    """The run's part in a shared imitation."""
+    change_run(arena, place, start=start)
+    folder = json.loads((arena / ARENA_FILE).read_text(encoding="utf-8"))["runs"][place]["folder"]
+    (arena / folder / "environment.json").write_text(json.dumps({"started": made}), encoding="utf-8")
 
 
 def change_run(arena: Path, place: int, /, **more: object) -> None:
@@ -283,6 +290,28 @@ def test_what_is_unfinished_is_listed_but_not_measured(tmp_path: Path) -> None:
     assert measured[1].runs == 0
     assert math.isnan(measured[1].heldout.value)
     assert "runs not finished 3" in words(page.read_text(encoding="utf-8"))
+
+
+def test_runs_of_one_imitation_that_was_made_twice_are_told_apart(tmp_path: Path) -> None:
+    write_arena(tmp_path, {"flat": 0.2, "new": 0.4}, seeds=1)
+    for place, made in enumerate(("2026-01-01", "2026-02-02", "2026-01-01", "2026-01-01")):
+        begin_from(tmp_path, place, start="all-0", made=made)
+    (line,) = unequal_starts(read_arena(tmp_path))
+    assert line == (
+        "all-0 was made 2 times; from that of 2026-01-01: k = 1 · flat, k = 2 · flat, k = 2 · new; "
+        "that of 2026-02-02: k = 1 · new"
+    )
+    page, _ = write_comparison(tmp_path)
+    assert "Runs that did not begin alike" in words(page.read_text(encoding="utf-8"))
+
+
+def test_runs_that_share_an_imitation_need_no_word(tmp_path: Path) -> None:
+    write_arena(tmp_path, {"flat": 0.2, "new": 0.4}, seeds=1)
+    for place in range(4):
+        begin_from(tmp_path, place, start=f"seed-{place % 2}", made=f"2026-01-0{1 + place % 2}")
+    assert not unequal_starts(read_arena(tmp_path))
+    page, _ = write_comparison(tmp_path)
+    assert "did not begin alike" not in words(page.read_text(encoding="utf-8"))
 
 
 def test_a_comparison_before_its_first_run_is_over(tmp_path: Path) -> None:

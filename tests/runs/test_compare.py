@@ -102,6 +102,15 @@ def test_one_imitation_may_serve_all_tasks_and_seeds(tmp_path: Path) -> None:
     assert {entry.job.config.env.max_turns for entry in plan.entries} == {3, 9}
 
 
+def test_each_seed_may_have_its_own_imitation_for_all_tasks(tmp_path: Path) -> None:
+    data = document()
+    data["arena"]["task"].append({"name": "k = 2", "env": {"max_turns": 9, "options": {"chain": 2}}})
+    data["arena"]["start"] = {"env": {"max_turns": 50}}
+    plan = plan_of(tmp_path, data, "arena.seeds=[1, 2]")
+    assert [start.config.seed for start in plan.starts] == [1, 2]
+    assert all(len({e.job.start for e in plan.entries if e.seed == seed}) == 1 for seed in (1, 2))
+
+
 def test_parts_of_a_comparison_can_be_chosen(tmp_path: Path) -> None:
     data = document()
     data["arena"]["task"].append({"name": "k = 2"})

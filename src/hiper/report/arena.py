@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hiper.records import EVALS_FILE, METRICS_FILE, FileError, read_jsonl
+from hiper.records import ENVIRONMENT_FILE, EVALS_FILE, METRICS_FILE, FileError, read_jsonl
 from hiper.report.read import ReportError, Row, number
 from hiper.report.scales import Floats
 
@@ -19,7 +19,10 @@ ROWS_FILE = "rows.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One run of an arm. `state` is "done", "failed" (`reason` says why) or "unfinished"; rows are of training."""
+    """One run of an arm. `state` is "done", "failed" (`reason` says why) or "unfinished"; rows are of training.
+
+    start: the imitation it shares with other runs, by plan; empty where there is none. imitated: when it was made.
+    """
 
     task: str
     arm: str
@@ -29,6 +32,8 @@ class Entry:
     reason: str
     rows: tuple[Row, ...]
     evals: tuple[Row, ...]
+    start: str = ""
+    imitated: str = ""
 
     @property
     def played(self) -> Floats:
@@ -99,6 +104,23 @@ def read_arena(folder: str | Path) -> Arena:
     )
 
 
+def unequal_starts(arena: Arena) -> list[str]:
+    """A line for each imitation that was made more than once: the runs that were to share it did not begin alike.
+
+    It happens where folders of two comparisons are put together. What such arms differ by is not the credit alone.
+    """
+    lines = []
+    for start in sorted({entry.start for entry in arena.entries if entry.start}):
+        arms_of: dict[str, dict[str, None]] = {}
+        for entry in arena.entries:
+            if entry.start == start and entry.imitated:
+                arms_of.setdefault(entry.imitated, {})[f"{entry.task} · {entry.arm}"] = None
+        if len(arms_of) > 1:
+            parts = "; ".join(f"that of {when}: {', '.join(arms)}" for when, arms in sorted(arms_of.items()))
+            lines.append(f"{start} was made {len(arms_of)} times; from {parts}")
+    return lines
+
+
 def write_rows(arena: Arena, path: Path) -> None:
     """Every row of every run, evaluations too, each with its task, arm and seed: for those who count for themselves."""
     with path.open("w", encoding="utf-8") as out:
@@ -133,7 +155,16 @@ def _entry(folder: Path, run: Row) -> Entry:
         reason=str(run["reason"]),
         rows=tuple(row for row in _rows(place / METRICS_FILE) if row.get("stage") == "train"),
         evals=tuple(_rows(place / EVALS_FILE)),
+        start=str(run.get("start", "")),
+        imitated=_started(place / ENVIRONMENT_FILE),
     )
+
+
+def _started(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _rows(file: Path) -> Sequence[Row]:

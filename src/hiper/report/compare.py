@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from hiper.report.arena import ROWS_FILE, Arena, Entry, read_arena, write_csv, write_rows
+from hiper.report.arena import ROWS_FILE, Arena, Entry, read_arena, unequal_starts, write_csv, write_rows
 from hiper.report.charts import Chart, Line, line_chart
 from hiper.report.measures import Estimate, Measured, grid, measure
 from hiper.report.read import Row, number
@@ -194,6 +194,7 @@ def _content(arena: Arena, measured: Sequence[Measured], picture: Markup) -> Map
         "traces": [(visible(task), _traces(arena, task)) for task in arena.tasks],
         "runs": [_run(entry) for entry in arena.entries],
         "failed": [_run(entry) for entry in arena.entries if entry.state == "failed"],
+        "unequal": [visible(line) for line in unequal_starts(arena)],
         "threshold": "what the baseline reaches at the end of the budget"
         if arena.threshold is None
         else f"{_share(arena.threshold)} %",

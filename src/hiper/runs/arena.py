@@ -26,10 +26,10 @@ Settings = dict[str, Any]
 
 
 class StartConfig(Section):
-    """An imitation that every task and seed begins from, one for each kind of agent."""
+    """An imitation that every task begins from, one for each kind of agent and each seed."""
 
-    seed: int = 0
-    """Of the imitation."""
+    seed: int | None = None
+    """Of the imitation, which then is one for all seeds; unset: each seed has its own."""
     env: Annotated[Settings, Field(default_factory=dict)]
     """Settings laid over the base's environment, e.g. games of mixed length."""
 
@@ -48,7 +48,7 @@ class ArenaConfig(Section):
     threshold: Share | Literal["baseline"] = "baseline"
     """Success whose price in turns is compared; "baseline": what the baseline has reached at the end of the budget."""
     start: StartConfig | None = None
-    """One imitation for all tasks and seeds; unset: each task and seed has its own."""
+    """One imitation for all tasks of a seed; unset: each task and seed has its own."""
     task: Annotated[tuple[Settings, ...], Field(min_length=1)] = ({"name": "task"},)
     """Names, budgets, and settings laid over the base."""
     arm: Annotated[tuple[Settings, ...], Field(min_length=1)]
@@ -174,10 +174,11 @@ def _config(arena: ArenaConfig, base: Settings, task: Settings, arm: Settings, s
 def _start(arena: ArenaConfig, base: Settings, config: Config, task: str, seed: int, out: Path) -> Job:
     """The imitation that a run begins from. Two runs share it if they differ in nothing but what comes after it."""
     if arena.start is not None:
+        task, seed = "all", seed if arena.start.seed is None else arena.start.seed
         merged = config.model_dump()
         merged["env"] = deepcopy(base.get("env", {}))
-        _lay_over(merged, {"seed": arena.start.seed, "env": arena.start.env})
-        config, task, seed = make_config(merged), "all", arena.start.seed
+        _lay_over(merged, {"seed": seed, "env": arena.start.env})
+        config = make_config(merged)
     shared = {key: value for key, value in config.model_dump().items() if key not in LATER_SECTIONS}
     digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
     name = f"{task} · imitation, {config.agent.interface} · seed {seed}"
@@ -228,7 +229,7 @@ def _check_names(kind: str, tables: Sequence[Settings]) -> None:
 def _check_known(key: str, known: Sequence[str], prefix: str, what: str = "unknown key") -> None:
     if key not in known:
         near = get_close_matches(key, known, n=1, cutoff=0.5)
-        hint = f"did you mean {prefix + near[0]!r}?" if near else f"known: {', '.join(known)}"
+        hint = f"did you mean {prefix + near[0]!r}?" if near else f"known: {', '.join(map(repr, known))}"
         raise ConfigError(f"{what} {prefix + key!r}; {hint}")
 
 

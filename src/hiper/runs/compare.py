@@ -254,6 +254,7 @@ class Comparison:
                 "seed": entry.seed,
                 "folder": entry.job.out.relative_to(self.out).as_posix(),
                 "estimator": entry.job.config.credit.estimator,
+                "start": entry.job.start.name if entry.job.start else "",
                 "state": self.outcome.get(entry.job.out, ("unfinished", ""))[0],
                 "reason": self.outcome.get(entry.job.out, ("unfinished", ""))[1],
             }
