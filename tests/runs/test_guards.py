@@ -17,6 +17,7 @@ from tests.runs.tiny import Row, carry_out, config_file, metrics, saved
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = sorted((ROOT / "results").glob("*/metrics.jsonl"))
 HEALTHY: Row = {
+    "rollout/success": 0.6,
     "rollout/turns": 12.0,
     "rollout/segment_turns": 4.0,
     "rollout/valid_rate": 0.7,
@@ -40,6 +41,7 @@ TROUBLE: dict[str, Row] = {
     "reply_length": {"rollout/reply_tokens": 18.0},
     "replies_cut": {"rollout/invalid/cut_by_limit": 0.2},
     "stalling": {"rollout/ending/turn_limit": 0.32, "rollout/ending/failed": 0.15},
+    "getting_worse": {"rollout/success": 0.44},
     "invalid_replies": {"rollout/valid_rate": 0.5},
     "kl_step": {"learn/kl": 0.06},
     "kl_start": {"learn/kl_reference": 1.2},
@@ -54,6 +56,7 @@ NEARLY: dict[str, Row] = {
     "reply_length": {"rollout/reply_tokens": 16.0},
     "replies_cut": {"rollout/invalid/cut_by_limit": 0.15},
     "stalling": {"rollout/ending/turn_limit": 0.29, "rollout/ending/failed": 0.15},
+    "getting_worse": {"rollout/success": 0.46},
     "invalid_replies": {"rollout/valid_rate": 0.55},
     "kl_step": {"learn/kl": 0.04},
     "kl_start": {"learn/kl_reference": 0.9},

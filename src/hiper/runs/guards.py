@@ -99,6 +99,11 @@ def _stalling(now: Stretch, start: Stretch) -> str | None:
     return None
 
 
+def _getting_worse(now: Stretch, start: Stretch) -> str | None:
+    success, before = (each.mean("rollout/success") for each in (now, start))
+    return f"success in training fell from {before:.0%} to {success:.0%}" if success < before - 0.15 else None
+
+
 def _kl_step(now: Stretch, start: Stretch) -> str | None:
     del start
     kl = now.mean("learn/kl")
@@ -132,6 +137,9 @@ GUARDS: Mapping[str, Guard] = {
     "reply_length": Guard(seen=_reply_length, remedy="try a larger train.kl_coef or credit.invalid_penalty"),
     "replies_cut": Guard(seen=_replies_cut, remedy="try a larger sampling.max_reply or train.kl_coef"),
     "stalling": Guard(seen=_stalling, remedy='if evaluation has that limit too, set credit.at_limit="end"'),
+    "getting_worse": Guard(
+        seen=_getting_worse, remedy="try a smaller optim.lr, a larger train.kl_coef, or credit.lam_low = lam_high = 1"
+    ),
     "invalid_replies": Guard(seen=_invalid_replies, remedy="try credit.invalid_penalty or a smaller optim.lr"),
     "kl_step": Guard(seen=_kl_step, remedy="try a smaller optim.lr, or fewer train.epochs and minibatches"),
     "kl_start": Guard(seen=_kl_start, remedy="try a larger train.kl_coef or a smaller optim.lr"),
