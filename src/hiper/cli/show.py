@@ -106,6 +106,7 @@ class Screen:
         """An evaluation is done."""
         low, high = cast("tuple[float, float]", row["success_ci95"])
         head = "after imitation" if row.get("stage") == "sft" else f"after HiPER step {row.get('step')}"
+        head += f", model of step {row['model_step']}" if "model_step" in row else ""
         rate = float(str(row["success"]))
         self.say(
             f"{head}: {row['split']} success {rate:.1%} [{low:.1%}, {high:.1%}] of {row['episodes']} games, "

@@ -17,6 +17,7 @@ OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
 HASHES_FILE = "sha256.json"
 PREFIX = {"sft": "sft-", "train": "step-"}
+BEST = "best"
 REMEDY = "remove or move this checkpoint to go on from the one before it"
 
 
@@ -46,10 +47,25 @@ def save_checkpoint(
     target = parent / f"{PREFIX[progress.stage]}{progress.step:06d}"
     if target.exists():  # this step of this run is saved already
         return target
+    return _write_whole(target, policy, optimizer, progress, config)
+
+
+def save_best(parent: Path, policy: Policy, progress: Progress, config: str = "") -> Path:
+    """Write `parent/best` in place of the one before: a model to be used, which no training goes on from."""
+    return _write_whole(parent / BEST, policy, None, progress, config)
+
+
+def load_best(parent: Path) -> Progress | None:
+    """How far training was when `parent/best` was written; None if it was not."""
+    return load_progress(parent / BEST) if (parent / BEST).is_dir() else None
+
+
+def _write_whole(target: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: str) -> Path:
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         _write(partial, policy, optimizer, progress, config)
+        shutil.rmtree(target, ignore_errors=True)
         partial.replace(target)
     except Exception as error:  # each of the libraries that write raises a kind of its own
         shutil.rmtree(partial, ignore_errors=True)
@@ -57,7 +73,7 @@ def save_checkpoint(
         raise CheckpointError(
             f"{target} could not be written ({said}); once that is mended, the same command goes on from the one before"
         ) from error
-    _sync(parent)
+    _sync(target.parent)
     return target
 
 
@@ -119,8 +135,10 @@ def prune(parent: Path, stage: str, keep: int) -> None:
 
 
 def resolve_model(name: str) -> Path:
-    """A checkpoint or model folder from what a person types: that folder, or a run folder (its last checkpoint)."""
+    """A checkpoint or model folder from what a person types: that folder, or a run folder (its best or last one)."""
     path = Path(name)
+    if (path / "checkpoints" / BEST).is_dir():
+        return path / "checkpoints" / BEST
     for stage in ("train", "sft"):
         found = checkpoints(path / "checkpoints", stage)
         if found:

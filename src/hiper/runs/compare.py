@@ -163,7 +163,7 @@ class Comparison:
             if (job.out / CONFIG_FILE).exists():
                 RunFolder.create(job.out, job.config)
             config = job.config
-            splits = (config.sft.split, config.env.train_split, *config.eval.splits)
+            splits = (config.sft.split, config.env.train_split, *config.eval.all_splits)
             if (config.env, splits) in tried:
                 continue
             tried.append((config.env, splits))

@@ -229,12 +229,20 @@ class EvalConfig(Section):
     """Splits that are evaluated, every game of them (default: the environment's for evaluation); []: none."""
     every: Count = 0
     """Evaluate every so many training steps; 0: only before and after."""
+    select: str = ""
+    """Split that chooses the model: the one with the most success there, of those after imitation, after every `every`
+    steps (which are then evaluated on it alone) and at the end; the earliest of equals. Empty: the last model."""
     episodes: Count = 0
     """At most so many games of a split while training; 0: all."""
     final_episodes: Count = 0
     """At most so many games of a split in the last evaluation; 0: all."""
     temperature: NonNegative = 0.0
     """0: greedy."""
+
+    @property
+    def all_splits(self) -> tuple[str, ...]:
+        """Those that are evaluated, and the one that chooses the model."""
+        return (*self.splits, *filter(None, [self.select]))
 
 
 class GuardConfig(Section):
@@ -345,6 +353,14 @@ def _check_counts(config: Config) -> None:
         )
     if t.episodes % t.group:
         raise ConfigError(f"train.episodes = {t.episodes} is not a multiple of train.group = {t.group}")
+    if config.eval.select and not config.eval.every:
+        raise ConfigError(
+            f'eval.select = "{config.eval.select}": set eval.every, after how many steps a model is tried'
+        )
+    if config.eval.select in config.eval.splits:
+        raise ConfigError(
+            f'eval.select = "{config.eval.select}" is one of eval.splits: what chooses the model cannot judge it, too'
+        )
     if config.sft.steps and config.sft.drill >= config.sft.steps:
         raise ConfigError(f"sft.drill = {config.sft.drill} leaves nothing of sft.steps = {config.sft.steps}")
     if config.agent.longest_part and not config.agent.separator:

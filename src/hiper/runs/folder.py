@@ -29,7 +29,7 @@ from hiper.records import (
     read_jsonl,
     write_trajectories,
 )
-from hiper.runs.checkpoint import Progress, checkpoints, prune, save_checkpoint
+from hiper.runs.checkpoint import Progress, checkpoints, prune, save_best, save_checkpoint
 from hiper.runs.config import Config, ConfigError, load_config, to_toml
 
 PACKAGES = ("hiper", "torch", "transformers", "tokenizers", "numpy", "gymnasium")
@@ -123,6 +123,10 @@ class RunFolder:
         target = save_checkpoint(self.checkpoints, policy, optimizer, progress, to_toml(self.config))
         prune(self.checkpoints, progress.stage, self.config.keep)
         return target
+
+    def save_best(self, policy: Policy, progress: Progress) -> None:
+        """Write the model that did best so far, in place of the one before."""
+        save_best(self.checkpoints, policy, progress, to_toml(self.config))
 
     def has_begun(self) -> bool:
         """Whether there is anything that a run with other settings must not continue."""

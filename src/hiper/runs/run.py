@@ -11,7 +11,7 @@ from typing import Protocol
 from hiper.learn import Optimizer
 from hiper.models import Policy
 from hiper.records import METRICS_FILE, Trajectory, read_jsonl
-from hiper.runs.checkpoint import Progress, checkpoints, load_optimizer, load_policy, load_progress
+from hiper.runs.checkpoint import BEST, Progress, checkpoints, load_best, load_optimizer, load_policy, load_progress
 from hiper.runs.config import Config, OptimConfig
 from hiper.runs.evaluate import evaluate
 from hiper.runs.folder import Row, RunFolder
@@ -51,7 +51,7 @@ class Run:
         """Imitation, then training; each stage evaluated at its end (and training at its start)."""
         set_up_torch(self.config.threads, self.config.model.device)
         with self.folder.locked(), self._interruptible():
-            for split in dict.fromkeys((self.config.env.train_split, *self.config.eval.splits)):
+            for split in dict.fromkeys((self.config.env.train_split, *self.config.eval.all_splits)):
                 self.world.names(split)  # a split that is not there is known now, not after hours
             policy, progress = self._restore()
             if progress.stage == "sft":
@@ -88,7 +88,7 @@ class Run:
             if progress.step % self.config.checkpoint_every == 0 or progress.step == c.steps:
                 self._save(policy, optimizer, progress)
             self._check_stop(policy, optimizer, progress)
-        self._evaluate(policy, "sft", c.steps, final=True)
+        self._evaluate(policy, "sft", c.steps, self.config.eval.splits, final=True)
         return policy, Progress(stage="train", step=0)
 
     def _train(self, policy: Policy, progress: Progress) -> None:
@@ -99,7 +99,7 @@ class Run:
         reference = self._reference() if t.kl_coef else None
         self.watcher.stage("train", progress.turns if t.turns else progress.step, t.turns or t.steps)
         rows = [row for row in read_jsonl(self.folder.path / METRICS_FILE) if row["stage"] == "train"]
-        self._evaluate_between(policy, progress)
+        self._evaluate_between(policy, optimizer, progress)
         while not is_over(t, progress):
             self._check_guards(policy, optimizer, progress, rows)
             try:
@@ -114,9 +114,13 @@ class Run:
             self._keep_sample(done)
             if progress.step % self.config.checkpoint_every == 0 or is_over(t, progress):
                 self._save(policy, optimizer, progress)
-            self._evaluate_between(policy, progress)
+            self._evaluate_between(policy, optimizer, progress)
             self._check_stop(policy, optimizer, progress)
-        self._evaluate(policy, "train", progress.step, final=True)
+        chosen: Row = {}
+        if self.config.eval.select:
+            policy, best = self._best(progress)
+            chosen["model_step"] = best.step
+        self._evaluate(policy, "train", progress.step, self.config.eval.splits, final=True, **chosen)
 
     def _reference(self) -> Policy:
         """The model that training started from: the end of imitation, or what the configuration names."""
@@ -169,22 +173,49 @@ class Run:
             name = f"step-{done.progress.step:06d}"
             self.folder.save_trajectories(name, done.episodes[:count], done.credit_rows[:count])
 
-    def _evaluate_between(self, policy: Policy, progress: Progress) -> None:
-        every, step = self.config.eval.every, progress.step
-        if every and step and step % every == 0 and not is_over(self.config.train, progress):
-            self._evaluate(policy, "train", step, final=False)
+    def _evaluate_between(self, policy: Policy, optimizer: Optimizer, progress: Progress) -> None:
+        e, step, over = self.config.eval, progress.step, is_over(self.config.train, progress)
+        due = bool(e.every) and step % e.every == 0
+        if e.select and (due or over):
+            self._evaluate(policy, "train", step, [e.select], final=False)
+            self._keep_best(policy, optimizer, progress)
+        elif not e.select and due and step and not over:
+            self._evaluate(policy, "train", step, e.splits, final=False)
 
-    def _evaluate(self, policy: Policy, stage: str, step: int, *, final: bool) -> None:
+    def _keep_best(self, policy: Policy, optimizer: Optimizer, progress: Progress) -> None:
+        """Keep this model if none before did better on the split that chooses.
+
+        Its step is saved first, so that a run is never taken up before the step of the best model it knows.
+        """
+        rows = [row for row in self.folder.evaluations() if row["stage"] == "train" and not row["final"]]
+        best = max(rows, key=lambda row: float(str(row["success"])))  # of equals the first
+        if best["step"] == progress.step:
+            if progress.step:
+                self._save(policy, optimizer, progress)
+            self.folder.save_best(policy, progress)
+
+    def _best(self, progress: Progress) -> tuple[Policy, Progress]:
+        """The model that did best on the split that chooses, and how far training was then."""
+        best = load_best(self.folder.checkpoints)
+        assert best is not None  # it was tried at the start
+        if best.step < progress.step:
+            self.watcher.say(f"of the models tried on {self.config.eval.select} that after step {best.step} is taken")
+        m = self.config.model
+        return load_policy(self.folder.checkpoints / BEST, device=m.device, dtype=m.dtype), best
+
+    def _evaluate(
+        self, policy: Policy, stage: str, step: int, splits: Sequence[str], *, final: bool, **more: object
+    ) -> None:
         """Evaluate on the splits that have no row yet: a run may be taken up again in the middle of this."""
         e = self.config.eval
         known = {row["split"] for row in self.folder.evaluations() if (row["stage"], row["step"]) == (stage, step)}
-        for split in [split for split in e.splits if split not in known]:
+        for split in [split for split in splits if split not in known]:
             begin = time.perf_counter()
             sampler = build_sampler(self.config, policy, temperature=e.temperature)
             row, episodes = evaluate(
                 self.config, self.world, sampler, split, limit=e.final_episodes if final else e.episodes
             )
-            head: Row = {"stage": stage, "step": step, "greedy": e.temperature == 0, "final": final}
+            head: Row = {"stage": stage, "step": step, "greedy": e.temperature == 0, "final": final, **more}
             row = {**head, **row, "time_s": time.perf_counter() - begin}
             self.folder.log_evaluation(row)
             self.watcher.evaluation(row)
