@@ -138,7 +138,7 @@ GUARDS: Mapping[str, Guard] = {
     "replies_cut": Guard(seen=_replies_cut, remedy="try a larger sampling.max_reply or train.kl_coef"),
     "stalling": Guard(seen=_stalling, remedy='if evaluation has that limit too, set credit.at_limit="end"'),
     "getting_worse": Guard(
-        seen=_getting_worse, remedy="try a smaller optim.lr, a larger train.kl_coef, or credit.lam_low = lam_high = 1"
+        seen=_getting_worse, remedy="try a smaller optim.lr, a larger train.kl_coef, or credit.lam_high = 1"
     ),
     "invalid_replies": Guard(seen=_invalid_replies, remedy="try credit.invalid_penalty or a smaller optim.lr"),
     "kl_step": Guard(seen=_kl_step, remedy="try a smaller optim.lr, or fewer train.epochs and minibatches"),

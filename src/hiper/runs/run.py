@@ -11,7 +11,16 @@ from typing import Protocol
 from hiper.learn import Optimizer
 from hiper.models import Policy
 from hiper.records import METRICS_FILE, Trajectory, read_jsonl
-from hiper.runs.checkpoint import BEST, Progress, checkpoints, load_best, load_optimizer, load_policy, load_progress
+from hiper.runs.checkpoint import (
+    BEST,
+    CheckpointError,
+    Progress,
+    checkpoints,
+    load_best,
+    load_optimizer,
+    load_policy,
+    load_progress,
+)
 from hiper.runs.config import Config, OptimConfig
 from hiper.runs.evaluate import evaluate
 from hiper.runs.folder import Row, RunFolder
@@ -197,7 +206,8 @@ class Run:
     def _best(self, progress: Progress) -> tuple[Policy, Progress]:
         """The model that did best on the split that chooses, and how far training was then."""
         best = load_best(self.folder.checkpoints)
-        assert best is not None  # it was tried at the start
+        if best is None:
+            raise CheckpointError(f"{self.folder.checkpoints / BEST}, the model that did best, is gone")
         if best.step < progress.step:
             self.watcher.say(f"of the models tried on {self.config.eval.select} that after step {best.step} is taken")
         m = self.config.model
