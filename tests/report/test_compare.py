@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hiper.report import ReportError, comparison_table, summary, unequal_starts, write_comparison
-from hiper.report.arena import ARENA_FILE, Entry, read_arena
+from hiper.report import ReportError, comparison_table, summary, write_comparison
+from hiper.report.arena import ARENA_FILE, Entry, read_arena, unequal_starts
 from hiper.report.compare import ratio_cell, share_cell, trace, turns_cell
 from hiper.report.measures import (
     POINTS,
@@ -276,7 +276,7 @@ def test_a_failed_run_counts_as_no_success(tmp_path: Path) -> None:
     new = measure(read_arena(tmp_path))[1]
     assert (new.runs, new.failed) == (3, 1)
     assert new.heldout.value == pytest.approx(0.7 * 2 / 3)
-    page, _ = write_comparison(tmp_path)
+    page, *_ = write_comparison(tmp_path)
     text = page.read_text(encoding="utf-8")
     assert "k = 1, new, seed 0: boom <b onclick" in words(text)
     assert "onclick" not in {name for _, attributes in parse(text).tags for name in attributes}
@@ -286,7 +286,7 @@ def test_what_is_unfinished_is_listed_but_not_measured(tmp_path: Path) -> None:
     write_arena(tmp_path, {"flat": 0.2, "new": 0.4})
     for place in (3, 4, 5):
         change_run(tmp_path, place, state="unfinished")
-    page, measured = write_comparison(tmp_path)
+    page, measured, _ = write_comparison(tmp_path)
     assert measured[1].runs == 0
     assert math.isnan(measured[1].heldout.value)
     assert "runs not finished 3" in words(page.read_text(encoding="utf-8"))
@@ -301,7 +301,7 @@ def test_runs_of_one_imitation_that_was_made_twice_are_told_apart(tmp_path: Path
         "all-0 was made 2 times; from that of 2026-01-01: k = 1 · flat, k = 2 · flat, k = 2 · new; "
         "that of 2026-02-02: k = 1 · new"
     )
-    page, _ = write_comparison(tmp_path)
+    page, *_ = write_comparison(tmp_path)
     assert "Runs that did not begin alike" in words(page.read_text(encoding="utf-8"))
 
 
@@ -310,7 +310,7 @@ def test_runs_that_share_an_imitation_need_no_word(tmp_path: Path) -> None:
     for place in range(4):
         begin_from(tmp_path, place, start=f"seed-{place % 2}", made=f"2026-01-0{1 + place % 2}")
     assert not unequal_starts(read_arena(tmp_path))
-    page, _ = write_comparison(tmp_path)
+    page, *_ = write_comparison(tmp_path)
     assert "did not begin alike" not in words(page.read_text(encoding="utf-8"))
 
 
@@ -318,7 +318,7 @@ def test_a_comparison_before_its_first_run_is_over(tmp_path: Path) -> None:
     write_arena(tmp_path, {"flat": 0.2}, seeds=1)
     for place in range(2):
         change_run(tmp_path, place, state="unfinished", folder="runs/none")
-    page, measured = write_comparison(tmp_path)
+    page, measured, _ = write_comparison(tmp_path)
     parse(page.read_text(encoding="utf-8"))
     assert summary(measured)[0]["turns"] == {"value": None, "low": None, "high": None}
 
@@ -337,7 +337,7 @@ def test_tasks_of_which_no_run_has_begun_are_left_out(tmp_path: Path) -> None:
 def test_page_table_picture_and_numbers(tmp_path: Path, seeds: int, threshold: Any) -> None:
     rises = {"flat": 0.2, f"new {HOSTILE}": 0.4, **{f"arm {i}": 0.1 * i for i in range(11)}}
     write_arena(tmp_path, rises, seeds=seeds, threshold=threshold)
-    page, measured = write_comparison(tmp_path)
+    page, measured, _ = write_comparison(tmp_path)
     text = page.read_text(encoding="utf-8")
     reader = parse(text)
     assert not [value for _, attributes in reader.tags for key, value in attributes.items() if key in ("src", "href")]

@@ -194,7 +194,7 @@ def report(arguments: argparse.Namespace) -> int:
 def compare(arguments: argparse.Namespace) -> int:
     """`hiper compare`."""
 
-    from hiper.report import comparison_table, read_arena, summary, unequal_starts, write_comparison
+    from hiper.report import comparison_table, summary, write_comparison
     from hiper.runs.arena import choose, load_plan
     from hiper.runs.compare import compare as carry_out
     from hiper.runs.run import Stopped
@@ -213,11 +213,11 @@ def compare(arguments: argparse.Namespace) -> int:
         return 130
     finally:
         screen.close()
-    page, measured = write_comparison(out)
+    page, measured, unequal = write_comparison(out)
     screen.console.print(comparison_table(measured))
     for name, reason in failed.items():
         screen.say(f"failed: {name}: {reason}")
-    for line in unequal_starts(read_arena(out)):
+    for line in unequal:
         screen.say(f"runs that did not begin alike: {line}")
     screen.say(f"page: {page}")
     _emit(arguments.json, {"comparison": str(out), "results": summary(measured), "failed": failed})

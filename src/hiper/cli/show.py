@@ -105,8 +105,10 @@ class Screen:
     def evaluation(self, row: Row) -> None:
         """An evaluation is done."""
         low, high = cast("tuple[float, float]", row["success_ci95"])
-        head = f"after HiPER step {row.get('step')}" if row.get("step") else "before HiPER"
-        head = "after imitation" if row.get("stage") == "sft" else head
+        if row.get("stage") == "sft":
+            head = "after imitation"
+        else:
+            head = f"after HiPER step {row.get('step')}" if row.get("step") else "before HiPER"
         head += f", model of step {row['model_step']}" if "model_step" in row else ""
         rate = float(str(row["success"]))
         self.say(

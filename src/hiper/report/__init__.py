@@ -1,6 +1,6 @@
 """Reads run folders and shows them: an HTML page, and tables and turns for the terminal. Imports no torch."""
 
-from hiper.report.arena import ARENA_FILE, read_arena, unequal_starts
+from hiper.report.arena import ARENA_FILE
 from hiper.report.compare import comparison_table, summary, write_comparison
 from hiper.report.page import write_report
 from hiper.report.read import Credit, Episode, ReportError, Run, read_run
@@ -13,12 +13,10 @@ __all__ = [
     "ReportError",
     "Run",
     "comparison_table",
-    "read_arena",
     "read_run",
     "render_turn",
     "result_table",
     "summary",
-    "unequal_starts",
     "write_comparison",
     "write_report",
 ]

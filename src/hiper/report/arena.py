@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hiper.records import ENVIRONMENT_FILE, EVALS_FILE, METRICS_FILE, FileError, read_jsonl
-from hiper.report.read import ReportError, Row, number
+from hiper.report.read import ReportError, Row, number, read_environment
 from hiper.report.scales import Floats
 
 ARENA_FILE = "arena.json"
@@ -156,15 +156,8 @@ def _entry(folder: Path, run: Row) -> Entry:
         rows=tuple(row for row in _rows(place / METRICS_FILE) if row.get("stage") == "train"),
         evals=tuple(_rows(place / EVALS_FILE)),
         start=str(run.get("start", "")),
-        imitated=_started(place / ENVIRONMENT_FILE),
+        imitated=str(read_environment(place / ENVIRONMENT_FILE, []).get("started", "")),
     )
-
-
-def _started(path: Path) -> str:
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["started"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def _rows(file: Path) -> Sequence[Row]:

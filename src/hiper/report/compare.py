@@ -56,21 +56,22 @@ class Cell:
         return f"{self.value} {self.interval}".strip()
 
 
-def write_comparison(folder: str | Path, out: Path | None = None) -> tuple[Path, tuple[Measured, ...]]:
-    """Write rows, table of runs, picture and page into the folder of a comparison; the page, and what was measured.
+def write_comparison(folder: str | Path, out: Path | None = None) -> tuple[Path, tuple[Measured, ...], tuple[str, ...]]:
+    """Write rows, table of runs, picture and page into the folder of a comparison.
 
-    The page goes to `out`, where that is given.
+    Returns the page, what was measured, and a line for each imitation that was made more than once. The page goes to
+    `out`, where that is given.
     """
     arena = read_arena(folder)
-    measured = measure(arena)
+    measured, unequal = measure(arena), tuple(unequal_starts(arena))
     write_rows(arena, arena.folder / ROWS_FILE)
     write_csv([run_row(entry) for entry in arena.entries], arena.folder / RUNS_FILE)
     picture = slide(arena, measured)
     (arena.folder / SLIDE_FILE).write_text(picture + "\n", encoding="utf-8")
     page = out or arena.folder / PAGE_FILE
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(_render(arena, measured, picture), encoding="utf-8", errors="replace")
-    return page, measured
+    page.write_text(_render(arena, measured, unequal, picture), encoding="utf-8", errors="replace")
+    return page, measured, unequal
 
 
 def run_row(entry: Entry) -> Row:
@@ -169,7 +170,7 @@ def number_cell(estimate: Estimate) -> Cell:
     return Cell(value=figure(estimate.value), interval=bounds)
 
 
-def _render(arena: Arena, measured: Sequence[Measured], picture: Markup) -> str:
+def _render(arena: Arena, measured: Sequence[Measured], unequal: Sequence[str], picture: Markup) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -177,10 +178,12 @@ def _render(arena: Arena, measured: Sequence[Measured], picture: Markup) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(_TEMPLATE).render(_content(arena, measured, picture))
+    return environment.get_template(_TEMPLATE).render(_content(arena, measured, unequal, picture))
 
 
-def _content(arena: Arena, measured: Sequence[Measured], picture: Markup) -> Mapping[str, object]:
+def _content(
+    arena: Arena, measured: Sequence[Measured], unequal: Sequence[str], picture: Markup
+) -> Mapping[str, object]:
     """Everything the template shows."""
     return {
         "name": visible(arena.folder.resolve().name),
@@ -194,7 +197,7 @@ def _content(arena: Arena, measured: Sequence[Measured], picture: Markup) -> Map
         "traces": [(visible(task), _traces(arena, task)) for task in arena.tasks],
         "runs": [_run(entry) for entry in arena.entries],
         "failed": [_run(entry) for entry in arena.entries if entry.state == "failed"],
-        "unequal": [visible(line) for line in unequal_starts(arena)],
+        "unequal": [visible(line) for line in unequal],
         "threshold": "what the baseline reaches at the end of the budget"
         if arena.threshold is None
         else f"{_share(arena.threshold)} %",

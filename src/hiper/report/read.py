@@ -116,7 +116,7 @@ def read_run(folder: str | Path, *, episodes: int = 24) -> Run:
         imitation=_latest(row for row in metrics if _is_imitation(row)),
         training=_latest(row for row in metrics if not _is_imitation(row)),
         evals=tuple(_rows(folder / EVALS_FILE, problems)),
-        environment=_environment(folder / ENVIRONMENT_FILE, problems),
+        environment=read_environment(folder / ENVIRONMENT_FILE, problems),
         episodes=sampled,
         recorded=recorded,
         files_read=len(chosen),
@@ -157,7 +157,8 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
-def _environment(path: Path, problems: list[str]) -> Row:
+def read_environment(path: Path, problems: list[str]) -> Row:
+    """What a run was made with; empty where that is not known. What is wrong with the file is added to `problems`."""
     if not path.exists():
         return {}
     try:

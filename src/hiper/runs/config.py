@@ -242,7 +242,7 @@ class EvalConfig(Section):
     @property
     def all_splits(self) -> tuple[str, ...]:
         """Those that are evaluated, and the one that chooses the model."""
-        return (*self.splits, *filter(None, [self.select]))
+        return (*self.splits, self.select) if self.select else self.splits
 
 
 class GuardConfig(Section):

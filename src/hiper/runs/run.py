@@ -76,7 +76,7 @@ class Run:
             self.folder.rewind(None)
             self.folder.write_environment(dict(self.world.identity(self.config.env.train_split)))
             return build_policy(self.config, self.world), Progress(stage="sft", step=0)
-        policy = load_policy(latest, device=self.config.model.device, dtype=self.config.model.dtype)
+        policy = self._load(latest)
         progress = load_progress(latest)
         self.folder.rewind(progress)
         self.watcher.say(f"resuming from {latest}")
@@ -134,10 +134,12 @@ class Run:
     def _reference(self) -> Policy:
         """The model that training started from: the end of imitation, or what the configuration names."""
         imitated = checkpoints(self.folder.checkpoints, "sft")
-        m = self.config.model
         if imitated:
-            return load_policy(imitated[-1], device=m.device, dtype=m.dtype)
+            return self._load(imitated[-1])
         return build_policy(self.config, self.world)
+
+    def _load(self, checkpoint: Path) -> Policy:
+        return load_policy(checkpoint, device=self.config.model.device, dtype=self.config.model.dtype)
 
     def _optimizer(self, policy: Policy, c: OptimConfig, progress: Progress) -> Optimizer:
         optimizer = build_optimizer(c, policy)
@@ -210,8 +212,7 @@ class Run:
             raise CheckpointError(f"{self.folder.checkpoints / BEST}, the model that did best, is gone")
         if best.step < progress.step:
             self.watcher.say(f"of the models tried on {self.config.eval.select} that after step {best.step} is taken")
-        m = self.config.model
-        return load_policy(self.folder.checkpoints / BEST, device=m.device, dtype=m.dtype), best
+        return self._load(self.folder.checkpoints / BEST), best
 
     def _evaluate(
         self, policy: Policy, stage: str, step: int, splits: Sequence[str], *, final: bool, **more: object
