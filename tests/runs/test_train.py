@@ -68,7 +68,7 @@ def test_flat_interfaces_train(interface: str, layout: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("credit.normalise=per_level", "credit.lam_boundary=1.0", "train.epochs=2", "train.value_clip=0.2"),
+        ("credit.normalise=per_level", "credit.lam_boundary=0.3", "train.epochs=2", "train.value_clip=0.2"),
         ("credit.normalise=none", "train.entropy_coef=0.01", "train.value_trunk_grad=0", "sampling.temperature=0.7"),
         ("train.optim.kind=muon", "train.dual_clip=0", "budget=64", "train.minibatches=9", "train.patience=1"),
     ],

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from hiper.learn import Optimizer
 from hiper.models import ModelError, Policy
-from hiper.records import CONFIG_FILE
+from hiper.records import CHECKPOINT_FOLDER, CONFIG_FILE
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
@@ -137,10 +137,11 @@ def prune(parent: Path, stage: str, keep: int) -> None:
 def resolve_model(name: str) -> Path:
     """A checkpoint or model folder from what a person types: that folder, or a run folder (its best or last one)."""
     path = Path(name)
-    if (path / "checkpoints" / BEST).is_dir():
-        return path / "checkpoints" / BEST
+    parent = path / CHECKPOINT_FOLDER
+    if (parent / BEST).is_dir():
+        return parent / BEST
     for stage in ("train", "sft"):
-        found = checkpoints(path / "checkpoints", stage)
+        found = checkpoints(parent, stage)
         if found:
             return found[-1]
     if not path.is_dir():

@@ -155,11 +155,12 @@ class CreditConfig(Section):
     """Discount per turn."""
     lam_low: Share = 0.95
     """Trace of actions inside a segment (gae: of the whole episode)."""
-    lam_high: Share = 0.95
-    """Trace of subgoals over segments; its clock is segments, not turns."""
-    lam_boundary: Share | Literal["adaptive"] = 0.0
-    """0: the action trace ends with its segment (the paper). 1: it is carried on; unbiased when all traces are 1.
-    "adaptive": carried on as far as V_high does not yet explain returns (hae and siblings)."""
+    lam_high: Share = 1.0
+    """Trace of subgoals over segments; its clock is segments, not turns. Below 1 (the paper: .95) V_high is leant on at
+    every boundary, also while it is new and wrong."""
+    lam_boundary: Share | Literal["adaptive"] = 1.0
+    """1: the action trace is carried on across boundaries; unbiased when all traces are 1. 0: it ends with its segment
+    (the paper). "adaptive": carried on as far as V_high does not yet explain returns (hae and siblings)."""
     interval: Positive = 5
     """fixed_hae: turns a segment."""
     step_weight: NonNegative = 1.0
