@@ -203,19 +203,22 @@ def test_names_as_folders() -> None:
     assert slug("/") == "x"
 
 
-def test_time_left_is_told_by_kind(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, document())
-    start, (flat, hae, broken) = plan.starts[0], (entry.job for entry in plan.entries)
-    board = Board([start, flat, hae, broken], workers=2)
+def test_time_left_is_told_by_kind_and_size(tmp_path: Path) -> None:
+    data = document()
+    data["arena"]["task"] = [{"name": "k = 1"}, {"name": "k = 2", "turns": 60}]
+    plan = plan_of(tmp_path, data)
+    start, (flat, hae, broken, longer, *_) = plan.starts[0], (entry.job for entry in plan.entries)
+    assert (flat.config.train.turns, longer.config.train.turns) == (30, 60)
+    board = Board([start, flat, hae, broken, longer], workers=2)
     board.advance(start, 0.0, 5.0)
     board.advance(start, 0.5, 10.0)
     assert board.left_s() is None  # nothing is known of training yet
     board.settle(start)
     board.advance(flat, 0.2, 3.0)  # it was taken up again at this share
     board.advance(flat, 0.6, 17.0)
-    # 20 s for 0.4 of a run; 0.4 + 1 + 1 are left: 120 s of work, on two cores.
-    assert board.left_s() == pytest.approx(60.0)
-    for job in (flat, hae, broken):
+    # 20 s for 0.4 of a run; 0.4 + 1 + 1 are left, and one of twice the turns: 220 s of work, on two cores.
+    assert board.left_s() == pytest.approx(110.0)
+    for job in (flat, hae, broken, longer):
         board.settle(job)
     assert board.left_s() == 0
 

@@ -54,11 +54,12 @@ class Onlooker(Protocol):
 
 
 class Board:
-    """Outcomes so far, and the time that is left."""
+    """Outcomes so far, and the time that is left. A job is as large as its steps (imitation) or turns (training)."""
 
     def __init__(self, jobs: Sequence[Job], workers: int) -> None:
         self.workers = workers
         self.share = {job.out: 0.0 for job in jobs}
+        self.size = {job.out: job.config.sft.steps if job.only_imitation else job.config.train.turns for job in jobs}
         self.kind = {job.out: job.only_imitation for job in jobs}
         self._before: dict[Path, float] = {}
         self._busy = {True: 0.0, False: 0.0}
@@ -77,8 +78,9 @@ class Board:
         """At the pace so far, each kind of job (imitation, training) by its own; None where that is not known yet."""
         left = 0.0
         for kind, busy in self._busy.items():
-            todo = sum(1 - share for out, share in self.share.items() if self.kind[out] == kind)
-            done = sum(self.share[out] - begin for out, begin in self._before.items() if self.kind[out] == kind)
+            mine = {out: size for out, size in self.size.items() if self.kind[out] == kind}
+            todo = sum(size * (1 - self.share[out]) for out, size in mine.items())
+            done = sum(size * (self.share[out] - self._before[out]) for out, size in mine.items() if out in self._before)
             if todo and not done:
                 return None
             left += busy * todo / done if todo else 0.0
