@@ -80,7 +80,7 @@ class Board:
         for kind, busy in self._busy.items():
             mine = {out: size for out, size in self.size.items() if self.kind[out] == kind}
             todo = sum(size * (1 - self.share[out]) for out, size in mine.items())
-            done = sum(size * (self.share[out] - self._before[out]) for out, size in mine.items() if out in self._before)
+            done = sum(size * (self.share[out] - self._before.get(out, self.share[out])) for out, size in mine.items())
             if todo and not done:
                 return None
             left += busy * todo / done if todo else 0.0
