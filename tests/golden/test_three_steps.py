@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
     "sampling": {"capacity": 8, "max_reply": 24, "temperature": 0.8},
     # No Muon: it works in bfloat16, which makes visible changes of invisible ones.
     "sft": {"steps": 2, "episodes": 8, "mistake_rate": 0.1, "renumber": True, "observation_weight": 0.1},
-    "credit": {"invalid_penalty": 0.1, "lam_boundary": 0.5},
+    "credit": {"invalid_penalty": 0.1, "lam_high": 0.95, "lam_boundary": 0.5},
     "train": {"steps": 3, "episodes": 8, "minibatches": 2, "critic_warmup": 1, "entropy_coef": 0.01, "kl_coef": 0.1},
     "eval": {"splits": []},
 }
