@@ -23,7 +23,7 @@ SURFACE = {
     "play": "--data --env --game --max-turns --seed --set --split --temperature --watch model",
     "serve": "--compat --data --episode --game --goal --port --replay --set --split env",
     "report": "--out folder",
-    "compare": "--arm --jobs --json --out --task config overrides",
+    "compare": "--arm --dry-run --jobs --json --out --task config overrides",
     "verify": "--json --quick --seed",
     "bench": "--json --rounds config overrides",
     "doctor": "--json",

@@ -328,6 +328,9 @@ def test_asked_to_stop_every_run_saves(nursery: Nursery, unkilled: Path) -> None
     (start,) = (out / "starts").iterdir()
     last = max(path.name for path in (start / "checkpoints").iterdir())
     assert int(last.removeprefix("sft-")) == metrics(start)[-1]["step"] < 30
+    child = nursery.start(*command, "--dry-run")
+    assert child.wait() == 0
+    assert child.said().splitlines()[1] == "begun  k = 1 · imitation, plan_execute · seed 5"
 
 
 def test_what_is_done_in_parts_may_leave_its_numbers_only(nursery: Nursery, unkilled: Path) -> None:
@@ -342,6 +345,15 @@ def test_what_is_done_in_parts_may_leave_its_numbers_only(nursery: Nursery, unki
         "config.toml", "done.json", "environment.json", "evals.jsonl", "metrics.jsonl",
     ]  # fmt: skip
     assert metrics(run_of(out, "HAE")) == metrics(run_of(unkilled, "HAE"))
+    child = nursery.start(*command, "--dry-run")
+    assert child.wait() == 0
+    assert child.said().splitlines() == [
+        "3 runs and 1 imitation, in parts",
+        "done   k = 1 · imitation, plan_execute · seed 5",
+        "to do  k = 1 · flat · seed 5",
+        "done   k = 1 · HAE · seed 5",
+        "to do  k = 1 · broken · seed 5",
+    ]
     child = nursery.start(*command, "--arm", "flat")
     assert child.wait() == 0, child.said()
     assert {run["state"] for arm, run in outcomes(out).items() if arm != "broken"} == {"done"}

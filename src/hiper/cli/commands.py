@@ -195,8 +195,9 @@ def compare(arguments: argparse.Namespace) -> int:
     """`hiper compare`."""
 
     from hiper.report import comparison_table, summary, write_comparison
-    from hiper.runs.arena import choose, load_plan
+    from hiper.runs.arena import choose, jobs_of, load_plan
     from hiper.runs.compare import compare as carry_out
+    from hiper.runs.compare import state
     from hiper.runs.run import Stopped
 
     out = Path(arguments.out or f"runs/{Path(arguments.config).stem}")
@@ -204,7 +205,12 @@ def compare(arguments: argparse.Namespace) -> int:
     chosen = choose(plan, tasks=arguments.task, arms=arguments.arm)
     screen = Screen()
     part = "" if len(chosen) == len(plan.entries) else f"{len(chosen)} of "
-    screen.say(f"{part}{len(plan.entries)} runs and {len(plan.starts)} imitations, in {out}")
+    imitations = "1 imitation" if len(plan.starts) == 1 else f"{len(plan.starts)} imitations"
+    screen.say(f"{part}{len(plan.entries)} runs and {imitations}, in {out}")
+    if arguments.dry_run:
+        for job in jobs_of(plan, chosen):
+            screen.say(f"{state(job):6s} {job.name}")
+        return 0
     try:
         failed = carry_out(plan, out, arguments.jobs or os.cpu_count() or 1, screen, chosen)
     except Stopped as stopped:

@@ -2,11 +2,17 @@
 
 A curve is success in training against the turns played *before* the step, so that all arms that share an imitation
 begin at one point; each point is the mean of the last `SMOOTH` steps. A run that failed has no success from there on.
-Seeds are resampled together for an arm and the baseline: run for run they share seed, games and imitation.
+Seeds are resampled together for an arm and the baseline: run for run they share seed, games and imitation. Plain
+percentiles of so few seeds are too narrow; these are expanded percentile intervals (T. Hesterberg, What Teachers Should
+Know About the Bootstrap, The American Statistician 2015). Of means of normal values they hold in 95 of 100 cases with
+ten seeds and in 93 with five (plain percentiles: 90 and 85). They cannot reach beyond the seeds themselves: with three
+they hold in 75 of 100, with two they are the range, in 50.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +24,8 @@ from hiper.report.scales import Floats
 POINTS = 101
 """Places of the grid over the budget."""
 SMOOTH = 3
-DRAWS = 2000
+DRAWS = 4000
+"""Bootstrap draws at most; five seeds and fewer are drawn in every way there is."""
 LATE = 0.1
 """The share of the budget that counts as its end."""
 
@@ -120,18 +127,34 @@ def crossing(curves: Floats, thresholds: Floats, turns: Floats) -> Floats:
 
 
 def resamples(runs: int) -> NDArray[np.intp]:
-    """Places of the runs drawn, with replacement, in each bootstrap draw: [DRAWS, runs]. Always the same."""
+    """Places of the runs drawn, with replacement, in each bootstrap draw: [draws, runs]. Always the same."""
+    if runs**runs <= DRAWS:
+        return np.indices((runs,) * runs, dtype=np.intp).reshape(runs, -1).T
     return np.random.default_rng(0).integers(runs, size=(DRAWS, runs))
 
 
+def levels(runs: int) -> tuple[float, float]:
+    """The percentiles between which a 95 % interval over so many runs lies, two or more.
+
+    Phi(-sqrt(n / (n - 1)) t) with t the .975 quantile of Student's distribution for n - 1 degrees of freedom: the first
+    root makes up for the bootstrap's variance, which divides by n, and t for the spread being known from n runs only.
+    """
+    z, df = NormalDist().inv_cdf(0.975), runs - 1
+    # Abramowitz and Stegun 26.7.5; too small for df of 1 and 2, where the level is 0 to four digits all the same.
+    t = z + (z**3 + z) / (4 * df) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df**2)
+    t += (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * df**3)
+    low = NormalDist().cdf(-math.sqrt(runs / df) * t)
+    return low, 1 - low
+
+
 def mean_interval(values: Floats) -> Estimate:
-    """Mean over runs, with its percentile bootstrap interval; of one run there is none."""
+    """Mean over runs, with its bootstrap interval; of one run there is none."""
     if not len(values) or not np.isfinite(values).all():
         return UNKNOWN
     value = float(values.mean())
     if len(values) == 1:
         return replace(UNKNOWN, value=value)
-    low, high = np.quantile(values[resamples(len(values))].mean(axis=1), (0.025, 0.975))
+    low, high = np.quantile(values[resamples(len(values))].mean(axis=1), levels(len(values)))
     return Estimate(value=value, low=float(low), high=float(high))
 
 
@@ -144,7 +167,7 @@ def ratio_interval(above: Floats, below: Floats) -> Estimate:
         return replace(UNKNOWN, value=value)
     chosen = resamples(len(above))
     ratios = above[chosen].mean(axis=1) / np.maximum(below[chosen].mean(axis=1), np.finfo(float).tiny)
-    low, high = np.quantile(ratios, (0.025, 0.975))
+    low, high = np.quantile(ratios, levels(len(above)))
     return Estimate(value=value, low=float(low), high=float(high))
 
 
@@ -179,21 +202,22 @@ def speed(curves: Floats, baseline: Floats, threshold: float | None, turns: Floa
     seen = slice(1, None) if runs > 1 else slice(0, 1)
     return Speed(
         float(wanted[0]),
-        _bounded(float(mine[0]), mine[seen], mine[seen]),
-        _bounded(ratio, low[seen], high[seen]),
+        _bounded(float(mine[0]), mine[seen], mine[seen], runs),
+        _bounded(ratio, low[seen], high[seen], runs),
     )
 
 
-def _bounded(value: float, low: Floats, high: Floats) -> Estimate:
-    """A value with the quantiles of its bounds; a single known one has no interval."""
-    if len(low) == 1 and low[0] == high[0]:
-        return replace(UNKNOWN, value=value)
-    return Estimate(value=value, low=_quantile(low, 0.025), high=_quantile(high, 0.975))
-
-
-def _quantile(values: Floats, share: float) -> float:
-    """Without interpolation, which infinite values do not bear."""
-    return float(np.quantile(values, share, method="lower" if share < 0.5 else "higher"))
+def _bounded(value: float, low: Floats, high: Floats, runs: int) -> Estimate:
+    """A value with the percentiles of its bounds; of one run that is known exactly, there is no interval."""
+    if runs == 1:
+        known = bool(low[0] == high[0])
+        return replace(UNKNOWN, value=value) if known else Estimate(value=value, low=float(low[0]), high=float(high[0]))
+    first, last = levels(runs)  # without interpolation, which infinite values do not bear
+    return Estimate(
+        value=value,
+        low=float(np.quantile(low, first, method="lower")),
+        high=float(np.quantile(high, last, method="higher")),
+    )
 
 
 def _end(curves: Floats) -> Floats:
@@ -231,7 +255,7 @@ def _measure(arena: Arena, task: str, arm: str) -> Measured:
         final=mean_interval(_end(curves)),
         area=mean_interval((curves[:, 1:] + curves[:, :-1]).mean(axis=1) / 2),
         turns=paced.turns,
-        ratio=paced.ratio,
+        ratio=paced.ratio if arm != arena.baseline else replace(UNKNOWN, value=1.0),
         grad_variance=mean_interval(variance),
         variance_ratio=ratio_interval(variance, its_variance),
         curve=curves.mean(axis=0) if len(curves) else np.full(POINTS, np.nan),
@@ -246,7 +270,7 @@ def _band(curves: Floats) -> tuple[Floats, Floats]:
     if len(curves) < 2:
         nothing = np.full(POINTS, np.nan)
         return nothing, nothing
-    low, high = np.quantile(curves[resamples(len(curves))].mean(axis=1), (0.025, 0.975), axis=0)
+    low, high = np.quantile(curves[resamples(len(curves))].mean(axis=1), levels(len(curves)), axis=0)
     return low, high
 
 

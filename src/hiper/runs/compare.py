@@ -113,6 +113,13 @@ def is_done(job: Job) -> bool:
     return over and evaluated >= set(job.config.eval.splits)
 
 
+def state(job: Job) -> str:
+    """How far a job is, in a word."""
+    if is_done(job):
+        return "done"
+    return "begun" if job.out.exists() else "to do"
+
+
 class Comparison:
     """A plan at work in a folder. `execute` does what is left to do of the chosen runs."""
 
