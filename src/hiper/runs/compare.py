@@ -57,10 +57,8 @@ class Board:
     """Outcomes so far, and the time that is left. A job is as large as its steps (imitation) or turns (training)."""
 
     def __init__(self, jobs: Sequence[Job], workers: int) -> None:
-        self.workers = workers
+        self.jobs, self.workers = jobs, workers
         self.share = {job.out: 0.0 for job in jobs}
-        self.size = {job.out: job.config.sft.steps if job.only_imitation else job.config.train.turns for job in jobs}
-        self.kind = {job.out: job.only_imitation for job in jobs}
         self._before: dict[Path, float] = {}
         self._busy = {True: 0.0, False: 0.0}
 
@@ -78,9 +76,13 @@ class Board:
         """At the pace so far, each kind of job (imitation, training) by its own; None where that is not known yet."""
         left = 0.0
         for kind, busy in self._busy.items():
-            mine = {out: size for out, size in self.size.items() if self.kind[out] == kind}
-            todo = sum(size * (1 - self.share[out]) for out, size in mine.items())
-            done = sum(size * (self.share[out] - self._before.get(out, self.share[out])) for out, size in mine.items())
+            todo = done = 0.0
+            for job in self.jobs:
+                if job.only_imitation == kind:
+                    size = job.config.sft.steps if kind else job.config.train.turns
+                    share = self.share[job.out]
+                    todo += size * (1 - share)
+                    done += size * (share - self._before.get(job.out, share))
             if todo and not done:
                 return None
             left += busy * todo / done if todo else 0.0
