@@ -43,7 +43,7 @@ def put(name: str, index: int, value: float) -> dict[str, np.ndarray]:
         ({"terminated_B": [0.5]}, "terminated_B[0] = 0.5: expected True or False"),
         ({"rewards_BT": [0.0, 1.0]}, "rewards_BT: expected two axes, [episodes, turns], got shape (2,)"),
         ({"rewards_BT": [[[0.0]]]}, "rewards_BT: expected two axes"),
-        ({"rewards_BT": [[0.0, 1.0], [0.0]]}, "rewards_BT: expected rows of one length, padded"),
+        ({"rewards_BT": [[0.0, 1.0], [0.0]]}, "rewards_BT[1]: expected rows of one length, padded"),
         ({"switches_BT": [[True]]}, "switches_BT: expected shape (1, 6) to go with rewards_BT, got (1, 1)"),
         ({"U_BT": np.zeros((1, 7))}, "U_BT: expected shape (1, 6)"),
         ({"V_high_BT": np.zeros((6, 1))}, "V_high_BT: expected shape (1, 6)"),
@@ -68,14 +68,13 @@ def test_wrong_value(changes: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lengths_B": [6.0]}, "lengths_B: expected integers, got dtype float64"),
-        ({"rewards_BT": [["a"] * 6]}, "rewards_BT: expected real numbers, got dtype <U1"),
-        ({"U_BT": [[1j] * 6]}, "U_BT: expected real numbers, got dtype complex128"),
-        ({"terminated_B": [None]}, "terminated_B: expected booleans, got dtype object"),
-        (
-            {"terminated_B": [False], "U_final_B": [None]},
-            "U_final_B: expected real numbers, got dtype object",
-        ),
+        ({"lengths_B": [6.0]}, "lengths_B: expected an integer everywhere, got dtype float64"),
+        ({"lengths_B": [6.5]}, "lengths_B[0] = 6.5: expected an integer"),
+        ({"rewards_BT": [["a"] * 6]}, "rewards_BT[0, 0] = 'a': expected a real number"),
+        ({"rewards_BT": [[0, 1, 0, None, 0, 0]]}, "rewards_BT[0, 3] = None: expected a real number"),
+        ({"U_BT": [[1j] * 6]}, "U_BT[0, 0] = 1j: expected a real number"),
+        ({"terminated_B": [None]}, "terminated_B[0] = None: expected True or False"),
+        ({"terminated_B": [False], "U_final_B": [None]}, "U_final_B[0] = None: expected a real number"),
     ],
 )
 def test_wrong_type(changes: dict[str, Any], message: str) -> None:
@@ -99,6 +98,17 @@ def test_gae_checks_its_arguments_too() -> None:
         gae([[1.0]], [1], [True], [[NAN]], None)
     with pytest.raises(ValueError, match="U_final_B is missing"):
         gae([[1.0]], [1], [False], [[0.0]], None)
+
+
+def test_a_row_of_another_length_is_named() -> None:
+    batch = random_batch(seed=1, lengths=[3, 5, 4])
+    rows = [list(row) for row in batch.arrays()["V_low_BT"]]
+    with pytest.raises(ValueError, match=re.escape("V_low_BT[1]: expected rows of one length, padded")):
+        hae(**{**batch.arrays(), "V_low_BT": [rows[0], rows[1][:4], rows[2]]})
+
+
+def test_a_number_may_be_an_array_without_axes() -> None:
+    assert gae([[1.0]], [1], [True], [[0.0]], None, lam=np.array(0.5)).advantage_BT.tolist() == [[1.0]]  # type: ignore[arg-type]
 
 
 def test_no_episodes_is_not_an_error() -> None:
@@ -178,8 +188,10 @@ def test_groups_of_one(name: str) -> None:
 def test_groups(name: str) -> None:
     refused(name, "group_B: expected shape (5,) to go with rewards_BT, got (5, 1)", group_B=np.zeros((5, 1), int))
     arrays = {**SAMPLE.arrays(), "group_B": np.zeros(5)}
-    with pytest.raises(TypeError, match="group_B: expected integers, got dtype float64"):
+    with pytest.raises(TypeError, match="group_B: expected an integer everywhere, got dtype float64"):
         ESTIMATORS[name](Sample.of(arrays))
+    with pytest.raises(TypeError, match=re.escape("group_B[1] = nan: expected an integer")):
+        ESTIMATORS[name](Sample.of({**arrays, "group_B": np.array([0, NAN, 1, 1, 1])}))
 
 
 @pytest.mark.parametrize("name", TAKES_STATES)

@@ -12,6 +12,8 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from hiper.envs import MissingExtra, check_env, make
 from hiper.envs.alfworld.engine import NOTHING_HAPPENS
 from hiper.envs.alfworld.env import AlfworldEnv
+from hiper.envs.alfworld.game import Goal
+from hiper.envs.alfworld.ladder import ladder
 from hiper.envs.errors import DataError, DataNotFound, UnknownName
 from tests.envs.official_data import official_data
 from tests.envs.official_files import game_file, write_tree
@@ -229,3 +231,48 @@ def test_a_chain_may_pay_stage_by_stage() -> None:
         paid[pay_stages] = [reward for reward in rewards if reward]
     assert paid[False] == [1.0]
     assert paid[True] == pytest.approx([0.25] * 4)
+
+
+def situation_after(env: AlfworldEnv, *commands: str) -> object:
+    env.reset(seed=0)
+    for command in commands:
+        observation, *_ = env.step(command)
+        assert observation != NOTHING_HAPPENS, command
+    return env.situation()
+
+
+def test_situations_differ_in_what_counts_for_the_goal_and_in_nothing_else() -> None:
+    env = AlfworldEnv(ListGames([home(Goal("clean", "mug", "cabinet"))]))
+    counter = situation_after(env, "go to countertop 1")
+    assert counter == situation_after(env, "go to fridge 1", "open fridge 1", "go to countertop 1", "look")
+    assert counter == situation_after(  # where the knife lies makes no odds
+        env, "go to countertop 1", "take knife 1 from countertop 1", "go to sinkbasin 1", "move knife 1 to sinkbasin 1",
+        "go to countertop 1",
+    )  # fmt: skip
+    assert counter != situation_after(env)  # the player is elsewhere
+    take = ("go to countertop 1", "take mug 2 from countertop 1", "go to sinkbasin 1")
+    dirty = situation_after(env, *take)
+    clean = situation_after(env, *take, "clean mug 2 with sinkbasin 1")
+    assert dirty != clean  # of which neither place nor commands tell
+    assert dirty != situation_after(env, "go to sinkbasin 1")
+    assert situation_after(env, *take, "move mug 2 to sinkbasin 1") != situation_after(env, "go to sinkbasin 1")
+
+
+def test_situations_of_a_chain_tell_its_stages_apart() -> None:
+    stages = (Goal("place", "pen", "drawer"), Goal("place", "mug", "sinkbasin"))
+    env = AlfworldEnv(ListGames([ladder(home(), stages, "Your task is to: do both.")]))
+    before = situation_after(env, *WIN[:-1])
+    first_done = situation_after(env, *WIN)
+    assert first_done != before
+    # The pen is back in the hand, where it was before, but the first task is done for good.
+    assert situation_after(env, *WIN, "take pen 1 from drawer 1") != before
+    # A thing of a task to come counts already.
+    home_again = situation_after(env, "go to countertop 1", "take mug 2 from countertop 1")
+    assert home_again != situation_after(env, "go to countertop 1")
+
+
+def test_before_the_first_reset_there_is_no_situation() -> None:
+    env = one_game()
+    assert env.situation() is None
+    env.reset()
+    assert env.situation() is not None

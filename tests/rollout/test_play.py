@@ -284,6 +284,24 @@ def test_equal_situations_of_a_game_have_equal_names_and_others_have_not() -> No
     assert len({start, waited, gone}) == 3
 
 
+def test_an_environment_may_name_its_situations_itself() -> None:
+    class Named(Corridor):
+        def situation(self) -> int | None:
+            return self.place % 2 if self.length == 9 else None
+
+    actions = ["wait", "forward", "hm", "forward", "forward"]
+    say = say_in_turn(*(a if a == "hm" else PLAN.format(Decision.SWITCH, "about", a) for a in actions))
+    (one,) = play(Named, Puppet(say), PLAN, make_layout("transcript", PLAN), [corridor(9)], limits=Limits(turns=5))
+    start, waited, gone, unread, further = (turn.state for turn in one.turns)
+    assert start == waited == further != gone  # places 0, 0 and 2
+    assert unread == gone  # the reply did not parse, and the world stood still
+    plain, named = (
+        play(kind, Puppet(walk), PLAN, make_layout("transcript", PLAN), [corridor(2)], limits=Limits())[0]
+        for kind in (Corridor, Named)
+    )
+    assert [turn.state for turn in plain.turns] == [turn.state for turn in named.turns]  # it has no name for these
+
+
 def test_progress_is_told_once_per_episode() -> None:
     told: list[Trajectory] = []
     tasks = [corridor(length) for length in (3, 1, 2)]

@@ -193,5 +193,8 @@ def test_who_has_nobody_to_be_compared_with_is_left_out() -> None:
     config = make_config({}, ["credit.estimator=rloo", "train.group=2"])
     assert learnable([*EPISODES, lonely], config) == EPISODES
     assert learnable([*EPISODES, lonely], make_config({})) == [*EPISODES, lonely]
+    in_groups = make_config({}, ["credit.estimator=reinforce_pp", "train.group=2"])
+    assert learnable([*EPISODES, lonely], in_groups) == EPISODES  # one alone would take the groups from all
+    assert learnable([lonely], make_config({}, ["credit.estimator=reinforce_pp"])) == [lonely]
     with pytest.raises(PlayError, match="rloo has nothing to compare"):
         learnable([EPISODES[0], lonely], config)

@@ -1,5 +1,6 @@
 """What the estimators ask of their arguments. A complaint names argument, place and what was expected."""
 
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
@@ -98,8 +99,7 @@ def turns_of_tokens(name: str, value: ArrayLike, lengths_B: IntArray) -> IntArra
 def reals(name: str, value: ArrayLike, shape: tuple[int, ...] | None = None, like: str = "rewards_BT") -> FloatArray:
     """`value` as float64. Without `shape` it must be [B, T]; NaN may stand where nothing is read."""
     array = _array(name, value)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
+    _check_kind(name, array, "fiu", "a real number")
     _check_shape(name, array, shape, like)
     return array.astype(np.float64)
 
@@ -107,8 +107,7 @@ def reals(name: str, value: ArrayLike, shape: tuple[int, ...] | None = None, lik
 def flags(name: str, value: ArrayLike, shape: tuple[int, ...]) -> BoolArray:
     """`value` as bool; integers and reals are accepted when each is 0 or 1."""
     array = _array(name, value)
-    if array.dtype.kind not in "bfiu":
-        raise TypeError(f"{name}: expected booleans, got dtype {array.dtype}")
+    _check_kind(name, array, "bfiu", "True or False")
     _check_shape(name, array, shape)
     _check_each(name, array, (array == 0) | (array == 1), "True or False")
     return array.astype(np.bool_)
@@ -124,6 +123,8 @@ def turn_counts(name: str, value: ArrayLike, shape_BT: tuple[int, ...]) -> IntAr
 
 def fraction(name: str, value: object) -> float:
     """A discount or a lambda: a real number from 0 to 1."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, Real) and 0.0 <= float(value) <= 1.0:
         return float(value)
     raise ValueError(f"{name} = {value!r}: expected a number from 0 to 1")
@@ -195,15 +196,31 @@ def _array(name: str, value: ArrayLike) -> NDArray[np.generic]:
     try:
         return np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name}: expected rows of one length, padded: {error}") from error
+        rows = list(value) if isinstance(value, Sequence) else []
+        widths = [len(row) if isinstance(row, Sized) else -1 for row in rows]
+        odd = next((i for i, width in enumerate(widths) if width != widths[0]), None)
+        where = "" if odd is None else f"[{odd}]"
+        raise ValueError(f"{name}{where}: expected rows of one length, padded: {error}") from error
 
 
 def _integers(name: str, value: ArrayLike, shape: tuple[int, ...]) -> IntArray:
     array = _array(name, value)
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"{name}: expected integers, got dtype {array.dtype}")
+    if array.size:
+        _check_kind(name, array, "iu", "an integer")
     _check_shape(name, array, shape)
     return array.astype(np.int64)
+
+
+def _check_kind(name: str, array: NDArray[np.generic], kinds: str, expected: str) -> None:
+    """Complain of the first entry that is none of these kinds: one such makes an array of another kind of all."""
+    if array.dtype.kind in kinds:
+        return
+    for index, entry in np.ndenumerate(array):
+        whole = isinstance(entry, Real) and float(entry).is_integer()  # so it may be innocent among integers
+        if np.asarray(entry).dtype.kind not in kinds and not whole:
+            shown = entry.item() if isinstance(entry, np.generic) else entry
+            raise TypeError(f"{name}[{', '.join(map(str, index))}] = {shown!r}: expected {expected}")
+    raise TypeError(f"{name}: expected {expected} everywhere, got dtype {array.dtype}")
 
 
 def _check_shape(

@@ -112,12 +112,12 @@ class Spans:
 class Turn:
     """One observation, one reply, one environment step.
 
-    `subgoal` is the subgoal in force *after* the switch decision. `action` is what the environment was sent,
-    "" where it was sent nothing. `state` names what could be seen and done at this turn: two turns of one game with
-    the same name were, to the eye, the same situation ("": unknown). `is_mistake` marks a turn that a demonstrator got
-    wrong on purpose (to show the recovery); it is never imitated. `reply_logprobs` are in nats, one per id of
-    `reply_ids`, as the sampler gave them. Agents that are not language models have empty ids. `reward` is in
-    environment units.
+    `subgoal` is the subgoal in force *after* the switch decision. `action` is what the environment was sent, ""
+    where it was sent nothing. `state` names the situation: as far as the environment tells (`env.situation()`), or
+    to the eye where it does not, two turns of one game with one name were in the same ("": unknown). `is_mistake`
+    marks a turn that a demonstrator got wrong on purpose (to show the recovery); it is never imitated.
+    `reply_logprobs` are in nats, one per id of `reply_ids`, as the sampler gave them. Agents that are not language
+    models have empty ids. `reward` is in environment units.
     """
 
     index: int

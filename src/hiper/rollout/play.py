@@ -85,6 +85,7 @@ class _Episode:
     prompt: Prompt
     observation: str
     info: Mapping[str, object]
+    state: str
     game: str
     task_type: str
     crashes: int
@@ -98,6 +99,7 @@ class _Outcome:
 
     observation: str
     info: Mapping[str, object]
+    state: str
     reward: float = 0.0
     ending: Ending | None = None
 
@@ -187,7 +189,7 @@ class _Table:
             if crashes > self.retries:
                 self._record(index, _never_begun(task, crashes, self.policy_version))
                 return
-        observation, info = reset
+        observation, info, state = reset
         layout = self.make_layout()
         prompt = layout.start(observation, _admissible(info) or ())
         self.episodes[slot] = _Episode(
@@ -197,17 +199,23 @@ class _Table:
             prompt=prompt,
             observation=observation,
             info=info,
+            state=state,
             game=_game(task, info),
             task_type=str(info.get("task_type", "")),
             crashes=crashes,
         )
         self._request(slot)
 
-    def _reset(self, slot: int, task: Task) -> tuple[str, Mapping[str, object]] | Exception:
+    def _reset(self, slot: int, task: Task) -> tuple[str, Mapping[str, object], str] | Exception:
         if slot not in self.envs:
             self.envs[slot] = self.make_env()
         env, options = self.envs[slot], None if task.options is None else dict(task.options)
-        return _attempt(lambda: env.reset(seed=task.seed, options=options))
+
+        def begin() -> tuple[str, Mapping[str, object], str]:
+            observation, info = env.reset(seed=task.seed, options=options)
+            return observation, info, _state(env, observation, info)
+
+        return _attempt(begin)
 
     def _request(self, slot: int) -> None:
         episode = self.episodes[slot]
@@ -237,7 +245,7 @@ class _Table:
         if isinstance(reply, Exception):
             self._replay(sample.slot, episode, reply)
             return
-        outcome = self._outcome(sample.slot, episode, reply)
+        outcome = _attempt(lambda: _outcome(self.envs[sample.slot], episode, reply))
         if isinstance(outcome, Exception):
             self._replay(sample.slot, episode, outcome)
             return
@@ -258,26 +266,11 @@ class _Table:
             return possible
         return reply if possible else replace(reply, invalid=Invalid.NOT_ADMISSIBLE)
 
-    def _outcome(self, slot: int, episode: _Episode, reply: Reply) -> _Outcome | Exception:
-        """Step the environment; a reply that did not parse is answered here and the world stands still."""
-        if not reaches_environment(reply):
-            assert reply.invalid is not None
-            return _Outcome(observation=feedback(reply.invalid), info=episode.info)
-        env = self.envs[slot]
-        stepped = _attempt(lambda: env.step(reply.action))
-        if isinstance(stepped, Exception):
-            return stepped
-        observation, reward, terminated, truncated, info = stepped
-        ending = Ending.TURN_LIMIT if truncated else None
-        if terminated:
-            ending = Ending.SUCCEEDED if _won(info, float(reward)) else Ending.FAILED
-        return _Outcome(observation=observation, info=info, reward=float(reward), ending=ending)
-
     def _advance(self, episode: _Episode, sample: Sample, reply: Reply, outcome: _Outcome) -> None:
         """Write the turn down and lay out what the model reads next."""
         episode.turns.append(_turn(episode, sample, reply, outcome.reward))
         episode.subgoal = reply.subgoal
-        episode.observation, episode.info = outcome.observation, outcome.info
+        episode.observation, episode.info, episode.state = outcome.observation, outcome.info, outcome.state
         episode.prompt = episode.layout.after(
             sample.text, reply, outcome.observation, _admissible(outcome.info) or (), len(episode.turns)
         )
@@ -350,6 +343,20 @@ def _attempt(call: Callable[[], _Result]) -> _Result | Exception:
         return error
 
 
+def _outcome(env: Env, episode: _Episode, reply: Reply) -> _Outcome:
+    """Step the environment; a reply that did not parse is answered here and the world stands still."""
+    if not reaches_environment(reply):
+        assert reply.invalid is not None
+        answer = feedback(reply.invalid)
+        return _Outcome(observation=answer, info=episode.info, state=_state(env, answer, episode.info))
+    observation, reward, terminated, truncated, info = env.step(reply.action)
+    ending = Ending.TURN_LIMIT if truncated else None
+    if terminated:
+        ending = Ending.SUCCEEDED if _won(info, float(reward)) else Ending.FAILED
+    state = _state(env, observation, info)
+    return _Outcome(observation=observation, info=info, state=state, reward=float(reward), ending=ending)
+
+
 def _turn(episode: _Episode, sample: Sample, reply: Reply, reward: float) -> Turn:
     return Turn(
         index=len(episode.turns),
@@ -360,7 +367,7 @@ def _turn(episode: _Episode, sample: Sample, reply: Reply, reward: float) -> Tur
         decision=reply.decision,
         subgoal=reply.subgoal,
         action=reply.action,
-        state=_state(episode),
+        state=episode.state,
         invalid=reply.invalid,
         reward=reward,
         context_ids=sample.context_ids,
@@ -371,10 +378,10 @@ def _turn(episode: _Episode, sample: Sample, reply: Reply, reward: float) -> Tur
     )
 
 
-def _state(episode: _Episode) -> str:
-    """A name for the situation: the environment's own (`info["state"]`), else a digest of all that it shows."""
-    own = episode.info.get("state")
-    seen = (str(own),) if own is not None else (episode.observation, *(_admissible(episode.info) or ()))
+def _state(env: Env, observation: str, info: Mapping[str, object]) -> str:
+    """A name for the situation: the environment's own (`env.situation()`), else a digest of all that it shows."""
+    own = env.get_wrapper_attr("situation")() if env.has_wrapper_attr("situation") else None
+    seen = (str(own),) if own is not None else (observation, *(_admissible(info) or ()))
     return hashlib.blake2b("\n".join(seen).encode(), digest_size=8).hexdigest()
 
 

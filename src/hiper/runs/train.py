@@ -123,14 +123,13 @@ def learnable(played: Sequence[Trajectory], config: Config) -> list[Trajectory]:
     """The episodes that anything can be learnt from: those that began, and whose task was played by others if the
     estimator compares them."""
     begun = [one for one in played if one.turns]
-    if config.credit.estimator not in COMPARE_GROUPS:
+    estimator = config.credit.estimator
+    if estimator not in COMPARE_GROUPS and not (estimator == "reinforce_pp" and config.train.group > 1):
         return begun
     members = Counter(task_of(one) for one in begun)
     compared = [one for one in begun if members[task_of(one)] > 1]
     if not compared:
-        raise PlayError(
-            f"no two episodes of one game were played to an end: {config.credit.estimator} has nothing to compare"
-        )
+        raise PlayError(f"no two episodes of one game were played to an end: {estimator} has nothing to compare")
     return compared
 
 

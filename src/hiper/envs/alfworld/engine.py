@@ -94,6 +94,19 @@ class Engine:
         commands = world.lists.get(key)
         return world.remember(key, self._list_commands()) if commands is None else commands
 
+    def situation(self) -> tuple[int, ...]:
+        """How far the goal is: equal in states that differ in nothing that counts for it.
+
+        Where the player is, what is in hand, and where the things are that the goal speaks of, and what was done to
+        them. What lies elsewhere and what stands open is left out.
+        """
+        return self._facts(self.world.goal_items)
+
+    def _facts(self, items: int) -> tuple[int, ...]:
+        """The part of the state that is about the player, the lamps and these items."""
+        treated = (self.clean & items, self.hot & items, self.cold & items)
+        return (self.place, self.held, self.lit, *treated, *[inside & items for inside in self.contents])
+
     def _list_commands(self) -> tuple[str, ...]:
         """`admissible`, without memory."""
         world = self.world

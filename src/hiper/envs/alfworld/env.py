@@ -25,6 +25,7 @@ from gymnasium.spaces import Text
 
 from hiper.envs.about import About
 from hiper.envs.alfworld.data import GameSource, OfficialGames, open_games
+from hiper.envs.alfworld.engine import Engine
 from hiper.envs.alfworld.game import renumber as renumber_game
 from hiper.envs.alfworld.generate import GeneratedGames
 from hiper.envs.alfworld.homes import Size
@@ -177,6 +178,14 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         self._over = won or truncated
         before, self._paid = self._paid, self._earned(player)
         return self._observation, self._paid - before, won, truncated, self._info(player)
+
+    def situation(self) -> tuple[int, ...] | None:
+        """A name for how far the game has come, of which only equality means anything: `Engine.situation`.
+
+        Credit that compares episodes of one game takes turns of one name for one state. None: the official engine
+        does not say.
+        """
+        return self._player.situation() if isinstance(self._player, Engine) else None
 
     def render(self) -> str | None:
         """The last observation with `render_mode="ansi"`, else None."""

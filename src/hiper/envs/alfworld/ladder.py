@@ -78,6 +78,13 @@ class LadderEngine(Engine):
         self._climb()
         return answer
 
+    def situation(self) -> tuple[int, ...]:
+        """As of a single task, with the stage, and the things that any stage to come speaks of."""
+        items = 0
+        for world in self._stages[self.stage :]:
+            items |= world.goal_items
+        return (self.stage, *self._facts(items))
+
     def _climb(self) -> None:
         """Goes up a stage for each that is done, and looks whether the next one is too."""
         while self.won and self.stage < len(self._stages) - 1:
