@@ -30,8 +30,9 @@ def adaptive_lam_boundary(
 
         κ = τ² / (τ² + σ²)
 
-    That is the best for one return. An update averages over N episodes, which takes away noise and not bias: for its
-    sake σ² counts as σ²/N, and κ = N τ² / (N τ² + σ²).
+    That is the best for one return. Where an update averages over N returns that share one error of the critic, their
+    noise is divided by N and the error is not: for its sake κ = N τ² / (N τ² + σ²). Returns from one place share its
+    error, those of all places only as far as the critic is wrong alike everywhere.
 
     With groups, σ² and τ² come from boundaries where episodes of one task met in one state (`moments_of_others`),
     all tasks but the episode's own. Without groups, or where none met, the two cannot be told apart, and
@@ -50,7 +51,7 @@ def adaptive_lam_boundary(
         group_B: an integer per episode, the same for episodes of one task; or None. With `state_BT` or not at all.
         state_BT: an integer per turn: all that V_high depends on. -1: like no other.
         gamma: discount γ per turn, 0 to 1.
-        averaged_over: N, the episodes whose credit an update averages.
+        averaged_over: N, the returns of an update that share one error of the critic.
 
     Four episodes with a boundary at their second turn, whose returns are 4, 8, 1 and 1 and whose values there are 0.
     By the second task V_high errs by 1 and nothing varies, so the first gets κ = 1; by the first τ² = 32, σ² = 8:

@@ -130,7 +130,7 @@ def sibling_values(
 
         κ = τ² / (σ² + (n + 1) τ²),    or N τ² / (σ² + (n + N) τ²)
 
-    where an update averages over N episodes, which takes away noise and not bias; σ² and τ² are those of V_high at
+    where an update averages over N returns that share one error of the critic; σ² and τ² are those of V_high at
     boundaries after turn 0. If no episodes of other tasks met there: 1 minus the explained variance, as in
     `adaptive_lam_boundary`.
 
@@ -141,7 +141,7 @@ def sibling_values(
         state_BT: an integer per turn: all that the value depends on, but for the subgoal. -1: like no other.
         subgoal_BT: an integer per turn: the subgoal in force after the turn's decision. -1: like no other.
         gamma: discount γ per turn, 0 to 1.
-        averaged_over: N, the episodes whose credit an update averages.
+        averaged_over: N, the returns of an update that share one error of the critic.
 
     Two tasks of two episodes of one turn. In the second the returns 4 and 8 have σ² = 8, and the critic, which
     says 0, misses by τ² = (16 + 64)/2 - 8 = 32; so in the first w = 32/(32 + 8) = .8 and the critic's 5 becomes
