@@ -33,8 +33,8 @@ _ESTIMATES = (
 _LEGEND = (
     "[95 % bootstrap interval over seeds; too narrow with fewer than five]; > beyond the budget, ≥ and ≤ bounds. held "
     "out: success (or the score that is compared) in the final evaluation; area: its mean over the budget in training; "
-    "turns: to the threshold; speed: the baseline's turns through the arm's; variance: of the gradient, through the "
-    "baseline's; switches an episode at the end"
+    "turns: to the threshold; speed: the baseline's turns through the arm's; variance: of the gradient as it is in "
+    "training (advantages on one scale, each arm's own policy), through the baseline's; switches an episode at the end"
 )
 _TRACES = {
     "rollout/switches": ("Switches", "SWITCH replies an episode"),
