@@ -19,7 +19,8 @@ def test_the_file_shown_can_be_planned(tmp_path: Path) -> None:
 
 
 def test_the_part_shown_is_one_of_the_study(tmp_path: Path) -> None:
-    task, *arms = re.findall(r'--(?:task|arm) "?([\w =]+\w)"?', PAGE.partition("## The file")[0])
+    found = re.findall(r'--(?:task|arm) (?:"([^"]+)"|(\w+))', PAGE.partition("## The file")[0])
+    task, *arms = (quoted or plain for quoted, plain in found)
     plan = load_plan(ROOT / "configs" / "arena.toml", (), tmp_path)
     assert len(choose(plan, tasks=[task], arms=arms)) == 10
 
