@@ -18,8 +18,8 @@ def grpo(rewards_BT: ArrayLike, lengths_B: ArrayLike, group_B: ArrayLike, *, nor
     std divides by n - 1. In a group whose returns are all equal every advantage is 0.
 
     Special cases. Dr. GRPO is `rloo` times (n - 1)/n: its mean holds the episode's own return, which shortens the
-    gradient by that factor and, in groups of one size, does not turn it. With the std a task weighs more the more its returns agree,
-    and the direction is biased.
+    gradient by that factor and, in groups of one size, does not turn it. With the std a task weighs more the more its
+    returns agree, and the direction is biased.
 
     A truncated episode counts with the return that was seen: without a critic nobody can say what was to come.
 
