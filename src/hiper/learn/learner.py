@@ -133,26 +133,27 @@ class Learner:
         """
         batch = TokenBatch.of([one.example for one in examples])
         episodes = sorted({one.example.document.episode for one in examples})
-        weights = [p for p in self.policy.parameters() if p.requires_grad]
-        total = [torch.zeros_like(p) for p in weights]
-        squares = 0.0
+        total, squares = torch.zeros(()), 0.0
         for part in np.array_split(episodes, parts):  # neighbours stay together: groups of one task are not independent
             inside = set(part.tolist())
-            chosen = [one for one in examples if one.example.document.episode in inside]
-            self.optimizer.zero_grad()
-            for group in split_by_tokens([len(one.example.document) for one in chosen], self.budget):
-                few = [chosen[g] for g in group]
-                micro = _Micro(self.policy, [one.example.document for one in few])
-                hidden = self.policy.hidden(micro.ids, micro.position, micro.packing)
-                self._policy_part(few, micro, hidden, batch)[0].backward()
-            for summed, weight in zip(total, weights, strict=True):
-                if weight.grad is not None:
-                    summed += weight.grad
-                    squares += float(weight.grad.double().square().sum())
+            gradient = self.policy_gradient([one for one in examples if one.example.document.episode in inside], batch)
+            total = total.to(gradient) + gradient
+            squares += _norm2(gradient)
+        variance = parts * (squares - _norm2(total) / parts) / (parts - 1)
+        return {"variance": variance, "norm2": _norm2(total) - variance}
+
+    def policy_gradient(self, examples: Sequence[PPOExample], batch: TokenBatch) -> Tensor:
+        """Of the policy's loss over these examples of a batch, all weights in one vector. Changes nothing."""
         self.optimizer.zero_grad()
-        norm2 = sum(float(g.double().square().sum()) for g in total)
-        variance = parts * (squares - norm2 / parts) / (parts - 1)
-        return {"variance": variance, "norm2": norm2 - variance}
+        for group in split_by_tokens([len(one.example.document) for one in examples], self.budget):
+            few = [examples[g] for g in group]
+            micro = _Micro(self.policy, [one.example.document for one in few])
+            hidden = self.policy.hidden(micro.ids, micro.position, micro.packing)
+            self._policy_part(few, micro, hidden, batch)[0].backward()
+        weights = [p for p in self.policy.parameters() if p.requires_grad]
+        gradient = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in weights])
+        self.optimizer.zero_grad()
+        return gradient
 
     def _apply(self, totals: dict[str, float]) -> None:
         """Take the step, unless the loss or the gradient is not a finite number."""
@@ -216,6 +217,10 @@ class Learner:
         logs["kl"] = (moved.exp() - 1 - moved).sum() / count  # KL(old || new), low-variance estimate
         logs["clip_fraction"] = ((moved.exp() - 1).abs() > s.clip).float().sum() / count
         return loss, logs
+
+
+def _norm2(vector: Tensor) -> float:
+    return float(torch.linalg.vector_norm(vector, dtype=torch.float64)) ** 2
 
 
 def _stack(arrays: Sequence[Floats], like: Tensor) -> Tensor:
