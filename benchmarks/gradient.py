@@ -171,10 +171,12 @@ def compared(gradients: Mapping[str, Floats]) -> dict[str, dict[str, float]]:
     stacked = np.stack([gradients[name] for name in names])  # [estimators, rounds, weights]
     gram = np.einsum("arp,bsp->abrs", stacked, stacked, optimize=True)
     truth = names.index(TRUTH)
-    whole = _figures(gram, truth)
     rounds = gram.shape[-1]
-    kept = [np.delete(np.arange(rounds), leave) for leave in range(rounds)]
-    parts = [_figures(gram[:, :, some][..., some], truth) for some in kept]
+    every, same_R = gram.sum(axis=(2, 3)), np.diagonal(gram, axis1=2, axis2=3)
+    same = same_R.sum(axis=-1)
+    whole = _figures(every, same, rounds, truth)
+    every_R = every[..., None] - gram.sum(axis=3) - gram.sum(axis=2) + same_R  # without each round
+    parts = [_figures(every_R[..., left], same - same_R[..., left], rounds - 1, truth) for left in range(rounds)]
     out: dict[str, dict[str, float]] = {}
     for place, name in enumerate(names):
         if place == truth:
@@ -187,11 +189,9 @@ def compared(gradients: Mapping[str, Floats]) -> dict[str, dict[str, float]]:
     return out
 
 
-def _figures(gram: Floats, truth: int) -> dict[str, Floats]:
-    """Of inner products [estimators, estimators, rounds, rounds]."""
-    rounds = gram.shape[-1]
-    same = np.trace(gram, axis1=2, axis2=3)
-    across = (gram.sum(axis=(2, 3)) - same) / (rounds * (rounds - 1))  # <Ea, Eb>, free of the noise that rounds share
+def _figures(every: Floats, same: Floats, rounds: int, truth: int) -> dict[str, Floats]:
+    """Of inner products [estimators, estimators], summed over all pairs of rounds, and over those of one round."""
+    across = (every - same) / (rounds * (rounds - 1))  # <Ea, Eb>, free of the noise that estimators share in a round
     signal, length2 = np.diag(across), np.diag(same) / rounds
     with_truth, truth2 = across[:, truth], across[truth, truth]
     with np.errstate(invalid="ignore"):  # a signal that is lost in the noise may come out below 0
