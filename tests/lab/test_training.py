@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from hiper.lab import training
+from hiper.lab.cases import Effort
+from hiper.lab.findings import half_width, student
 from hiper.lab.mdp import exact_tables, untrained
 from hiper.lab.sampling import enumerate_all
 
@@ -58,3 +60,43 @@ def test_a_fast_actor_breaks_hae_and_not_flat_gae_on_a_long_chain() -> None:
     }  # fmt: skip
     assert gains["gae"] > 0.9
     assert gains["hae"] < gains["gae"] - 0.1
+
+
+@pytest.mark.parametrize(("df", "t"), [(1, 12.7062), (2, 4.3027), (3, 3.1824), (7, 2.3646), (8, 2.3060), (120, 1.9799)])
+def test_students_quantile_is_that_of_the_printed_tables(df: int, t: float) -> None:
+    assert student(df) == pytest.approx(t, abs=6e-5)
+
+
+def test_an_interval_of_eight_tasks_holds_the_truth_in_95_of_100_draws() -> None:
+    draws = np.random.default_rng(0).normal(size=(4000, 8))
+    held = np.mean([abs(values.mean()) < half_width(values) for values in draws])
+    two_errors = np.mean(np.abs(draws.mean(axis=1)) < 2 * draws.std(axis=1, ddof=1) / 8**0.5)
+    assert held == pytest.approx(0.95, abs=0.012)
+    assert two_errors < 0.93
+
+
+def test_a_race_is_won_by_a_clear_difference_and_undecided_by_one_task() -> None:
+    def verdict(one: list[float], other: list[float]) -> list[tuple[str, bool]]:
+        claims = training._race("ours", "it is faster", one, other)
+        return [(claim.verdict, "no clear difference" in claim.condition) for claim in claims]
+
+    assert verdict([0.9, 0.8, 0.9], [0.5, 0.4, 0.5]) == [("holds", False)]
+    assert verdict([0.5, 0.4, 0.5], [0.9, 0.8, 0.9]) == [("fails", False)]
+    # The mean difference .1 is more than two standard errors of .04, and less than 4.30 of them.
+    assert verdict([0.56, 0.68, 0.56], [0.5, 0.5, 0.5]) == [("fails", True)]
+    assert verdict([0.9], [0.1]) == []
+
+
+def test_rates_are_chosen_on_tasks_that_do_not_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[tuple[int, float]] = []
+
+    def train(case: training.Case, estimator: training.Estimator, *, exact_critic: bool, rate: float) -> float:
+        trained.append((case.seed, rate))
+        return rate if case.seed >= 500 else -rate  # what is best there is worst here
+
+    monkeypatch.setattr(training, "_train", train)
+    findings = training.training(Effort(seed=0, worlds=0, drawn_worlds=0, episodes=0, trainings=3))
+    assert {rate for seed, rate in trained if seed < 500} == {max(training.RATES)}
+    assert {seed for seed, _ in trained} == {0, 1, 2, *range(500, 500 + training.CHOOSERS)}
+    assert findings.tables["gain over training, chain of 6"]["gae"] == [-max(training.RATES)] * 3
+    assert len(findings.claims) == len(training.RACES) * len(training.LENGTHS)

@@ -40,7 +40,7 @@ def test_a_check_that_fails_is_told_in_one_line(
 
 
 def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(findings) == (0, 2)
+    assert doctest.testmod(findings) == (0, 4)
 
 
 def test_a_check_that_is_not_a_number_fails() -> None:

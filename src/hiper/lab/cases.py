@@ -35,7 +35,7 @@ class Effort:
     worlds: int  # of each sharing, where the answer is exact
     drawn_worlds: int  # of each sharing, where episodes are drawn
     episodes: int  # drawn in each of these
-    trainings: int  # chains of each length on which agents are trained
+    trainings: int  # chains of each length on which trained agents are judged
 
     @staticmethod
     def quick(seed: int) -> "Effort":
@@ -45,10 +45,14 @@ class Effort:
     @staticmethod
     def thorough(seed: int) -> "Effort":
         """Some minutes."""
-        return Effort(seed=seed, worlds=24, drawn_worlds=24, episodes=8000, trainings=8)
+        return Effort(seed=seed, worlds=24, drawn_worlds=24, episodes=8000, trainings=12)
 
     def seeds(self, count: int) -> range:
         return range(1000 * self.seed, 1000 * self.seed + count)
+
+    def other_seeds(self, count: int) -> range:
+        """None of `seeds`: what is chosen is not chosen where it is judged."""
+        return range(1000 * self.seed + 500, 1000 * self.seed + 500 + count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
