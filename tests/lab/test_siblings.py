@@ -1,50 +1,14 @@
-"""Estimators that compare the episodes of a task."""
+"""Estimators that listen to the other episodes of a task."""
 
 import numpy as np
 import pytest
 
-from hiper.lab import pairs, siblings
+from hiper.lab import siblings
 from hiper.lab.cases import Effort, task_case
+from hiper.lab.catalogue import Estimator, adaptive_hae
 from hiper.lab.estimators import hae_advantage
 from hiper.lab.expectation import Lambdas, hae_gradient
-from hiper.lab.mdp import FloatArray, IntArray
-from hiper.lab.sampling import Episodes
-
-
-def test_sibling_hae_is_unbiased_where_its_derivation_says_so() -> None:
-    findings = pairs.heard(Effort(seed=2, worlds=0, drawn_worlds=0, episodes=0, trainings=0))
-    assert len(findings.checks) == 2
-    assert [check for check in findings.checks if not check.passed] == []
-    (claim,) = findings.claims
-    assert claim.verdict == "holds if"
-
-
-def test_the_mean_over_pairs_would_notice_a_baseline_that_knows_its_own_episode() -> None:
-    case = pairs.pair_case(2, "shared")
-    lam = Lambdas(low=1.0, high=1.0)
-
-    def plain(e: Episodes, group_N: IntArray) -> FloatArray:
-        return hae_advantage(case.wrong, e, 1.0, lam)
-
-    def peeking(e: Episodes, group_N: IntArray) -> FloatArray:
-        total_N = e.reward_NT.sum(axis=1)
-        mean_K = np.bincount(group_N, weights=total_N) / np.bincount(group_N)
-        return plain(e, group_N) - mean_K[group_N][:, None]
-
-    expected = hae_gradient(case.world, case.policy, case.wrong, lam)
-    found = pairs.mean_over_pairs(case, plain, witnesses=2)
-    np.testing.assert_allclose(found, expected, atol=1e-13)
-    assert np.abs(pairs.mean_over_pairs(case, peeking, witnesses=2) - expected).max() > 1e-3
-
-
-def test_rloo_is_unbiased_and_dividing_by_the_deviation_is_not() -> None:
-    findings = pairs.comparisons(Effort(seed=0, worlds=3, drawn_worlds=0, episodes=0, trainings=0))
-    assert [check for check in findings.checks if not check.passed] == []
-    length, angle = findings.tables["length over pairs"], findings.tables["cosine over pairs"]
-    assert length["rloo"] == pytest.approx([1.0] * 9, abs=1e-10)
-    assert length["grpo without std"] == pytest.approx([0.5] * 9, abs=1e-10)  # (n - 1)/n with n = 2
-    assert angle["grpo without std"] == pytest.approx([1.0] * 9, abs=1e-10)
-    assert min(angle["grpo"]) < 0.99
+from hiper.lab.measure import draw_groups
 
 
 def test_siblings_help_where_the_critic_knows_nothing() -> None:
@@ -53,8 +17,8 @@ def test_siblings_help_where_the_critic_knows_nothing() -> None:
     bias = findings.tables["bias, tasks, untrained critic"]
     for seed in range(3):
         assert noise["sibling_hae, lam_boundary 1, λ 1"][seed] < noise["gae, λ 1"][seed]
-    assert np.mean(bias["sibling_hae, adaptive"]) < np.mean(bias["hae, lam_boundary 0"])
-    assert np.mean(findings.tables["bias, tasks, exact critic"]["sibling_hae, adaptive"]) < 0.02
+    assert np.mean(bias["sibling_hae, adaptive, N 1"]) < np.mean(bias["hae, lam_boundary 0"])
+    assert np.mean(findings.tables["bias, tasks, exact critic"]["sibling_hae, adaptive, N 1"]) < 0.02
     # Measured by its distance to itself: what is found for a plain estimator is exact.
     case = task_case(0)
     lam = Lambdas(low=siblings.LAM, high=siblings.LAM)
@@ -64,8 +28,94 @@ def test_siblings_help_where_the_critic_knows_nothing() -> None:
     )
 
 
+def test_the_verdict_on_adaptive_carrying_follows_the_numbers() -> None:
+    def verdict(excess: dict[str, float]) -> tuple[str, str]:
+        """Of square errors that are `excess` times those of the better fixed one, by N and for 64 and more episodes."""
+        tables = {}
+        for count in siblings.BATCHES:
+            for where in siblings.PLACES:
+                tables[f"square error of {count} episodes, {where}"] = {
+                    "hae, lam_boundary 0": [1.0, 3.0],
+                    "hae, lam_boundary 1": [2.0, 1.5],
+                    **{f"hae, adaptive {way}": [x, 1.5 * x] for way, x in excess.items()},
+                }
+        claim = siblings._adapts(tables)
+        return claim.verdict, claim.condition
+
+    way, one, batch = "by explained variance", "by groups", "by groups for the batch"
+    assert verdict({way: 1.0, one: 1.09, batch: 1.05})[0] == "holds"
+    assert verdict({way: 1.2, one: 1.3, batch: 1.11}) == (
+        "fails",
+        "so it is: nowhere. Square error over that of the better one, all worlds and critics; "
+        "the worst average of a kind and critic:",
+    )
+    found, condition = verdict({way: 1.2, one: 1.3, batch: 1.05})
+    assert found == "holds if"
+    assert "by groups, N = the batch, 64 episodes" in condition
+    assert "N = 1" not in condition
+
+
+def test_the_verdict_on_noise_names_the_critics_of_its_rows() -> None:
+    def claim(siblings_noise: dict[str, list[float]]) -> tuple[str, str]:
+        noise = {
+            f"noise, {where}": {
+                "gae, λ 1": [1.0, 1.0],
+                "sibling_hae, lam_boundary 1, λ 1": siblings_noise.get(where, [0.9, 0.9]),
+            }
+            for where in siblings.PLACES
+        }
+        found = siblings._less_noise(noise)
+        return found.verdict, found.condition
+
+    assert claim({})[0] == "holds"
+    verdict, condition = claim({"tasks, wrong critic": [0.5, 1.1]})
+    assert verdict == "holds if"
+    assert "tasks, wrong critic" not in condition
+    assert "tasks, untrained critic" in condition
+    assert claim({where: [0.5, 1.1] for where in siblings.PLACES})[0] == "fails"
+
+
+def test_the_episodes_of_an_update_decide_how_much_is_carried() -> None:
+    """With a hopeless critic N = 1 carries a part over a boundary, many episodes nearly all of it."""
+    case = task_case(0)
+    e, group_N = draw_groups(case, 800, seed=0)
+    wrong = siblings.CRITICS["wrong"](case)
+    cut, carried = (
+        hae_advantage(wrong, e, 0.95, Lambdas(low=0.95, high=0.95, boundary=boundary)) for boundary in (0.0, 1.0)
+    )
+
+    def share(estimator: Estimator) -> float:
+        """Of the way from `cut` to `carried`."""
+        moved = estimator.advantage(wrong, e, group_N, 0.95) - cut
+        return float((moved * (carried - cut)).sum() / ((carried - cut) ** 2).sum())
+
+    shares = [share(adaptive_hae(0.95, count)) for count in (1, 64, 16384)]
+    assert 0 < shares[0] < shares[1] < shares[2] < 1
+    assert shares[2] > 0.9
+    assert share(adaptive_hae(0.95, None)) == share(adaptive_hae(0.95, 800))
+
+
+def test_who_is_nearer_is_said_batch_by_batch() -> None:
+    tables = {
+        f"square error of {count} episodes, {where}": {"one": [float(count)], "gae, λ 0.95": [1000.0]}
+        for count in siblings.BATCHES
+        for where in siblings.PLACES
+    }
+    claim = siblings._less_error(tables, "ours", "this, λ 1", "one", "gae, λ 0.95")
+    assert claim.verdict == "holds if"
+    assert "4 of 4 at 64 episodes, 0 of 4 at 1024 episodes, 0 of 4 at 16384 episodes" in claim.condition
+    assert claim.text == "with a wrong critic this, λ 1, is nearer to the gradient than flat GAE, λ 0.95"
+
+
+def test_errors_are_judged_at_one_and_at_the_batch() -> None:
+    assert siblings._judged(64)["hae, adaptive by groups"] == "hae, adaptive by groups, N 1"
+    assert siblings._judged(64)["hae, adaptive by groups for the batch"] == "hae, adaptive by groups, N 64"
+    tables = {"bias, x": {"one": [0.5]}, "noise, x": {"one": [32.0]}}
+    assert siblings._errors(tables, "x", "one", 64) == [0.5**2 + 32 / 64]
+
+
 def test_groups_start_in_one_state() -> None:
-    e, group_N = siblings._draw_groups(task_case(1), 80, seed=3)
+    e, group_N = draw_groups(task_case(1), 80, seed=3)
     for group in range(10):
         assert len(set(e.state_NT[group_N == group, 0])) == 1
     assert len(set(e.state_NT[:, 0])) > 1

@@ -7,10 +7,20 @@ import pytest
 
 from hiper import lab
 from hiper.cli import main
-from hiper.lab import Check, Claim, Effort, Report, findings, verify
+from hiper.lab import Check, Claim, Effort, Report, Row, findings, verify
 
 FAILED = Check(text="two and two", found=5.0, limit=4.0)
 PASSED = Check(text="one and one", found=2.0, limit=2.0)
+ROW = Row(
+    estimator="gae, λ 1",
+    critic="wrong",
+    bias=0.25,
+    cosine=1.0,
+    variance=2.7,
+    drawn_bias=1e-16,
+    drawn_test=1.2,
+    drawn_variance=107.0,
+)
 CLAIM = Claim(source="ours", text="it works", verdict="holds if", condition="it does", numbers={"share": "3 %"})
 
 
@@ -29,11 +39,14 @@ def test_all_studies_run_on_any_seed_and_their_checks_pass() -> None:
 def test_a_check_that_fails_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = Report(claims=(CLAIM,), checks=(PASSED, FAILED), tables={})
+    report = Report(claims=(CLAIM,), checks=(PASSED, FAILED), rows=(ROW,), tables={})
     monkeypatch.setattr(lab, "verify", lambda effort, say: report)
     assert main(["verify", "--quick", "--json", "-"]) == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["checks"][1] == {"text": "two and two", "found": 5.0, "limit": 4.0, "passed": False}
+    assert json.loads(out)["bias and variance of every estimator, exact and perturbed values"][0]["variance"] == 2.7
+    (line,) = (line for line in err.splitlines() if line.startswith("gae, λ 1"))
+    assert line.split() == ["gae,", "λ", "1", "25.0", "2.7", "0", "1", "107"]
     assert err.splitlines()[-1] == "hiper: failed: two and two: 5, expected at most 4"
     assert "HOLDS IF  ours      it works" in err
     assert "1 of 2 exact checks passed" in err

@@ -13,6 +13,7 @@ from hiper.credit import (
     hae_eb,
     option_gae,
     sibling_hae,
+    token_gae,
 )
 from hiper.lab.expectation import Lambdas
 from hiper.lab.mdp import BoolArray, FloatArray, IntArray, Policy, Tables, World
@@ -87,46 +88,74 @@ def gae_advantage(tables: Tables, e: Episodes, gamma: float, lam: float, *, blin
     r = read(tables, e)
     values_NT = r.V_state_NT if blind else r.U_NT
     credit = gae(e.reward_NT, e.length_N, e.terminated_N, values_NT, r.U_final_N, gamma=gamma, lam=lam)
-    return _for_all(credit.advantage_BT)
+    return for_all(credit.advantage_BT)
+
+
+def token_advantage(tables: Tables, e: Episodes, gamma: float, lam: float) -> FloatArray:
+    """[3, N, T]: `token_gae`, one token for each decision that is made, with the value of what was known before it."""
+    r = read(tables, e)
+    turn_NT = np.where(e.mask_NT, np.arange(e.state_NT.shape[1]), -1)
+    made_NT3 = np.stack([turn_NT > 0, e.mask_NT & (e.switch_NT | (turn_NT == 0)), e.mask_NT], axis=2)
+    turn_NL, V_NL = (
+        x_NT3.reshape(len(x_NT3), -1)
+        for x_NT3 in (
+            np.where(made_NT3, turn_NT[:, :, None], -1),
+            np.stack([r.U_NT, r.V_high_NT, r.V_low_NT], axis=2),
+        )
+    )
+    order_NL = np.argsort(turn_NL < 0, axis=1, kind="stable")  # the tokens that there are, without gaps
+    turn_NL, V_NL = (np.take_along_axis(x_NL, order_NL, axis=1) for x_NL in (turn_NL, V_NL))
+    credit = token_gae(e.reward_NT, e.length_N, e.terminated_N, turn_NL, V_NL, r.U_final_N, gamma=gamma, lam=lam)
+    advantage_NL = np.zeros_like(V_NL)
+    np.put_along_axis(advantage_NL, order_NL, credit.advantage_BL, axis=1)
+    return np.moveaxis(advantage_NL.reshape(made_NT3.shape), 2, 0)
 
 
 def fixed_advantage(tables: Tables, e: Episodes, gamma: float, lam: float, every: int) -> FloatArray:
     """[3, N, T]: `fixed_hae`, the same advantage for all three decisions."""
     r = read(tables, e)
     credit = fixed_hae(e.reward_NT, e.length_N, e.terminated_N, r.U_NT, r.U_final_N, every=every, gamma=gamma, lam=lam)
-    return _for_all(credit.advantage_BT)
+    return for_all(credit.advantage_BT)
 
 
 def hae_advantage(
     tables: Tables, e: Episodes, gamma: float, lam: Lambdas, final_N: FloatArray | None = None
 ) -> FloatArray:
     """[3, N, T]: `hae`. `final_N` takes the place of U after the last turn."""
-    after_N = read(tables, e).U_final_N if final_N is None else final_N
+    *_, after_N = arrays = decisions(tables, e)
     credit = hae(
-        *decisions(tables, e), after_N, gamma=gamma, lam_low=lam.low, lam_high=lam.high, lam_boundary=lam.boundary
+        *arrays[:-1],
+        after_N if final_N is None else final_N,
+        gamma=gamma,
+        lam_low=lam.low,
+        lam_high=lam.high,
+        lam_boundary=lam.boundary,
     )
     return by_decision(credit)
 
 
 def hae_eb_advantage(tables: Tables, e: Episodes, gamma: float, lam: float, *, from_values: bool) -> FloatArray:
     """[3, N, T]: `hae_eb`, its switch credit from what followed or from the tables."""
-    after_N = read(tables, e).U_final_N
-    return by_decision(hae_eb(*decisions(tables, e), after_N, gamma=gamma, lam=lam, switch_from_values=from_values))
+    return by_decision(hae_eb(*decisions(tables, e), gamma=gamma, lam=lam, switch_from_values=from_values))
 
 
 def option_advantage(tables: Tables, e: Episodes, gamma: float, lam: float) -> FloatArray:
     """[3, N, T]: `option_gae`."""
-    return by_decision(option_gae(*decisions(tables, e), read(tables, e).U_final_N, gamma=gamma, lam=lam))
+    return by_decision(option_gae(*decisions(tables, e), gamma=gamma, lam=lam))
 
 
 def sibling_advantage(
-    tables: Tables, e: Episodes, group_N: IntArray, gamma: float, lam: float, boundary: float | str
+    tables: Tables,
+    e: Episodes,
+    group_N: IntArray,
+    gamma: float,
+    lam: float,
+    boundary: float | str,
+    averaged_over: int = 1,
 ) -> FloatArray:
     """[3, N, T]: `sibling_hae`. A place is a turn and a state: with few turns left a state is worth less."""
-    after_N = read(tables, e).U_final_N
     credit = sibling_hae(
         *decisions(tables, e),
-        after_N,
         group_N,
         places(e, tables),
         e.subgoal_NT,
@@ -134,27 +163,29 @@ def sibling_advantage(
         lam_low=lam,
         lam_high=lam,
         lam_boundary=boundary,
+        averaged_over=averaged_over,
     )
     return by_decision(credit)
 
 
-def adaptive_advantage(tables: Tables, e: Episodes, group_N: IntArray | None, gamma: float, lam: float) -> FloatArray:
+def adaptive_advantage(
+    tables: Tables, e: Episodes, group_N: IntArray | None, gamma: float, lam: float, averaged_over: int = 1
+) -> FloatArray:
     """[3, N, T]: `hae` with `adaptive_lam_boundary`, with groups or without."""
-    r = read(tables, e)
+    rewards_NT, switches_NT, lengths_N, terminated_N, _, V_high_NT, _, after_N = decisions(tables, e)
     kappa_N = adaptive_lam_boundary(
-        e.reward_NT,
-        e.switch_NT,
-        e.length_N,
-        e.terminated_N,
-        r.V_high_NT,
-        r.U_final_N,
+        rewards_NT,
+        switches_NT,
+        lengths_N,
+        terminated_N,
+        V_high_NT,
+        after_N,
         group_N,
         None if group_N is None else places(e, tables),
         gamma=gamma,
+        averaged_over=averaged_over,
     )
-    return by_decision(
-        hae(*decisions(tables, e), r.U_final_N, gamma=gamma, lam_low=lam, lam_high=lam, lam_boundary=kappa_N)
-    )
+    return by_decision(hae(*decisions(tables, e), gamma=gamma, lam_low=lam, lam_high=lam, lam_boundary=kappa_N))
 
 
 def places(e: Episodes, tables: Tables) -> IntArray:
@@ -164,15 +195,16 @@ def places(e: Episodes, tables: Tables) -> IntArray:
 
 def decisions(
     tables: Tables, e: Episodes
-) -> tuple[FloatArray, BoolArray, IntArray, BoolArray, FloatArray, FloatArray, FloatArray]:
+) -> tuple[FloatArray, BoolArray, IntArray, BoolArray, FloatArray, FloatArray, FloatArray, FloatArray]:
     """The arguments that the hierarchical estimators share, in their order."""
     r = read(tables, e)
-    return e.reward_NT, e.switch_NT, e.length_N, e.terminated_N, r.U_NT, r.V_high_NT, r.V_low_NT
+    return e.reward_NT, e.switch_NT, e.length_N, e.terminated_N, r.U_NT, r.V_high_NT, r.V_low_NT, r.U_final_N
 
 
 def by_decision(credit: HAECredit) -> FloatArray:
     return np.stack([credit.switch_BT, credit.subgoal_BT, credit.action_BT])
 
 
-def _for_all(advantage_NT: FloatArray) -> FloatArray:
+def for_all(advantage_NT: FloatArray) -> FloatArray:
+    """The same advantage for all three decisions."""
     return np.broadcast_to(advantage_NT, (3, *advantage_NT.shape))

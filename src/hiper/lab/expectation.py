@@ -19,12 +19,15 @@ from hiper.lab.mdp import FloatArray, Policy, Tables, World, switch_probability,
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
-    """What the next turn contributes to a target. `keep_TSO` and `switch_TSO` are known at that turn."""
+    """What the next turn contributes to a target. `keep_TSO` and `switch_TSO` are known at that turn.
+
+    A weight is one number, or one for each turn that may be the next.
+    """
 
     keep_TSO: FloatArray
-    keep_weight: float
+    keep_weight: float | FloatArray
     switch_TSO: FloatArray
-    switch_weight: float
+    switch_weight: float | FloatArray
     after_switch: "Rule | None" = None  # whose target follows a SWITCH; None: this rule's own
 
 
@@ -41,6 +44,13 @@ def flat_rule(tables: Tables, lam: float) -> Rule:
     """`gae` on U: (1-λ) U + λ Xₜ₊₁ whatever is decided."""
     known = (1 - lam) * tables.U_TSO
     return Rule(keep_TSO=known, keep_weight=lam, switch_TSO=known, switch_weight=lam)
+
+
+def clock_rule(tables: Tables, lam: float, every: int) -> Rule:
+    """`fixed_hae`: as `gae`, but U alone where the next turn is a multiple of `every`."""
+    lam_T = np.where(np.arange(len(tables.U_TSO)) % every == 0, 0.0, lam)
+    known = (1 - lam_T)[:, None, None] * tables.U_TSO
+    return Rule(keep_TSO=known, keep_weight=lam_T, switch_TSO=known, switch_weight=lam_T)
 
 
 def blind_rule(tables: Tables, lam: float) -> Rule:
@@ -91,6 +101,9 @@ def target_moments(world: World, policy: Policy, rule: Rule) -> Moments:
     shape_SOA = policy.action_SOA.shape
     mean_TSOA, square_TSOA = np.zeros((2, world.horizon + 1, *shape_SOA))
     switch_TSO = switch_probability(world, policy)
+    keep_weight_T, switch_weight_T = (
+        np.broadcast_to(weight, world.horizon + 1) for weight in (rule.keep_weight, rule.switch_weight)
+    )
     P, r = world.next_SAS, world.reward_SAS
     reward_SA1 = (P * r).sum(axis=2)[:, None, :]
     reward_square_SA1 = (P * (r**2 + world.noise**2 * ~world.ends_S[:, None, None])).sum(axis=2)[:, None, :]
@@ -101,8 +114,8 @@ def target_moments(world: World, policy: Policy, rule: Rule) -> Moments:
             follows = (mean_TSOA, square_TSOA) if other is None else (other.mean_TSOA, other.square_TSOA)
             keep = [_over_actions(policy, x[t + 1]) for x in (mean_TSOA, square_TSOA)]
             switch = [_over_subgoals(policy, x[t + 1]) for x in follows]
-            at_keep = _shifted(rule.keep_TSO[t + 1], rule.keep_weight, *keep)
-            at_switch = _shifted(rule.switch_TSO[t + 1], rule.switch_weight, *switch)
+            at_keep = _shifted(rule.keep_TSO[t + 1], keep_weight_T[t + 1], *keep)
+            at_switch = _shifted(rule.switch_TSO[t + 1], switch_weight_T[t + 1], *switch)
             beta_SO = switch_TSO[t + 1]
             next_SO, next_square_SO = (
                 (1 - beta_SO) * kept + beta_SO * switched for kept, switched in zip(at_keep, at_switch, strict=True)
@@ -142,11 +155,38 @@ def signals_of(policy: Policy, switch_TSOA: FloatArray, subgoal_TSOA: FloatArray
     )
 
 
-def gae_gradient(world: World, policy: Policy, tables: Tables, lam: float, *, blind: bool = False) -> FloatArray:
-    """[3, D]: expected gradient when all three decisions carry the turn's `gae` advantage."""
-    rule = blind_rule(tables, lam) if blind else flat_rule(tables, lam)
+def flat_gradient(world: World, policy: Policy, rule: Rule) -> FloatArray:
+    """[3, D]: expected gradient when all three decisions carry the turn's advantage."""
     mean = target_moments(world, policy, rule).mean_TSOA
     return gradient_of(world, policy, signals_of(policy, mean, mean, mean))
+
+
+def gae_gradient(world: World, policy: Policy, tables: Tables, lam: float) -> FloatArray:
+    """[3, D]: expected gradient of `gae`."""
+    return flat_gradient(world, policy, flat_rule(tables, lam))
+
+
+def token_gradient(world: World, policy: Policy, tables: Tables, lam: float) -> FloatArray:
+    """[3, D]: expected gradient of `token_gae` with a token for each decision that is made; λ counts these.
+
+    In the mean only: V_low of a new subgoal, which the rule holds for known, is averaged over subgoals.
+    """
+    V_high_TSO = np.broadcast_to(tables.V_high_TS[:, :, None], tables.U_TSO.shape)
+    V_new_TS1 = (policy.subgoal_SO * tables.V_low_TSO).sum(axis=2, keepdims=True)
+    rule = Rule(
+        keep_TSO=(1 - lam) * (tables.U_TSO + lam * tables.V_low_TSO),
+        keep_weight=lam**2,
+        switch_TSO=(1 - lam) * (tables.U_TSO + lam * V_high_TSO + lam**2 * V_new_TS1),
+        switch_weight=lam**3,
+    )
+    action_TSOA = target_moments(world, policy, rule).mean_TSOA
+    subgoal_TSO = (1 - lam) * tables.V_low_TSO[:-1] + lam * _over_actions(policy, action_TSOA)
+    switched_TS1 = (policy.subgoal_SO * subgoal_TSO).sum(axis=2, keepdims=True)
+    switched_TSO = (1 - lam) * V_high_TSO[:-1] + lam * switched_TS1
+    signals = Signals(
+        switch_TSOQ=np.stack([subgoal_TSO, switched_TSO], axis=3), subgoal_TSO=subgoal_TSO, action_TSOA=action_TSOA
+    )
+    return gradient_of(world, policy, signals)
 
 
 def hae_gradient(world: World, policy: Policy, tables: Tables, lam: Lambdas) -> FloatArray:
@@ -160,11 +200,14 @@ def hae_gradient(world: World, policy: Policy, tables: Tables, lam: Lambdas) -> 
     return gradient_of(world, policy, signals_of(policy, *means))
 
 
-def hae_eb_gradient(world: World, policy: Policy, tables: Tables, lam: float) -> FloatArray:
-    """[3, D]: expected gradient of `hae_eb`, whose switch advantage is read off the tables."""
+def hae_eb_gradient(
+    world: World, policy: Policy, tables: Tables, lam: float, *, from_values: bool = False
+) -> FloatArray:
+    """[3, D]: expected gradient of `hae_eb`, its switch credit from what followed or read off the tables."""
     mean = target_moments(world, policy, expected_bootstrap_rule(tables, lam)).mean_TSOA
-    signals = signals_of(policy, mean, mean, mean)
-    return gradient_of(world, policy, with_table_switch(signals, tables, policy))
+    switch = target_moments(world, policy, segment_rule(tables, 0.0)).mean_TSOA
+    signals = signals_of(policy, switch, mean, mean)
+    return gradient_of(world, policy, with_table_switch(signals, tables, policy) if from_values else signals)
 
 
 def with_table_switch(signals: Signals, tables: Tables, policy: Policy, *, weighted: bool = True) -> Signals:

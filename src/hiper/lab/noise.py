@@ -1,20 +1,10 @@
 """How much the gradient scatters: token by token exactly, as a whole by drawing episodes."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from hiper.lab.cases import LAMBDAS, SHARINGS, Case, Effort, random_case
-from hiper.lab.estimators import (
-    Spread,
-    fixed_advantage,
-    gae_advantage,
-    hae_advantage,
-    hae_eb_advantage,
-    option_advantage,
-    scores,
-    spread,
-)
+from hiper.lab.catalogue import alone
+from hiper.lab.estimators import Spread, hae_advantage, scores, spread
 from hiper.lab.examples import Example, baseline_by_luck, chain_and_coin, rewarded_keeping_or_not
 from hiper.lab.expectation import (
     Lambdas,
@@ -32,30 +22,30 @@ from hiper.lab.sampling import Episodes, draw, enumerate_all
 DECISIONS = ("switch", "subgoal", "action")
 ROUNDING = 1e-10
 
-Advantage = Callable[[Tables, Episodes, float], FloatArray]
+# Of which the variance of the whole gradient is measured at every λ.
+DRAWN = (
+    "gae",
+    "option_gae",
+    "hae",
+    "hae, lam_boundary 1",
+    "hae_eb",
+    "hae_eb, switch from values",
+    "fixed_hae, in thirds",
+)
+CLOCK = "hae, segment clock"
 
 
-def _hae(lam: float, boundary: float = 0.0) -> Advantage:
-    return lambda v, e, gamma: hae_advantage(v, e, gamma, Lambdas(low=lam, high=lam, boundary=boundary))
+def advantages(tables: Tables, e: Episodes, gamma: float, lam: float) -> dict[str, FloatArray]:
+    """[3, N, T] of each estimator at one λ."""
+    every, nobody_N = alone(lam), np.arange(len(e.weight_N))
+    found = {name: every[name].advantage(tables, e, nobody_N, gamma) for name in DRAWN}
+    return found | {CLOCK: hae_advantage(tables, e, gamma, segment_clock(lam, e))}
 
 
 def segment_clock(lam: float, e: Episodes) -> Lambdas:
     """λ_high = λ_low to the power of the mean segment length: the same horizon on both clocks."""
     boundary_NT = e.mask_NT & (e.switch_NT | (np.arange(e.state_NT.shape[1]) == 0))
     return Lambdas(low=lam, high=float(lam ** (e.mask_NT.sum() / boundary_NT.sum())))
-
-
-# The shipped estimators, by name, at one λ.
-DRAWN: dict[str, Callable[[float], Advantage]] = {
-    "gae": lambda lam: lambda v, e, gamma: gae_advantage(v, e, gamma, lam),
-    "option_gae": lambda lam: lambda v, e, gamma: option_advantage(v, e, gamma, lam),
-    "hae": _hae,
-    "hae, segment clock": lambda lam: lambda v, e, gamma: hae_advantage(v, e, gamma, segment_clock(lam, e)),
-    "hae, lam_boundary 1": lambda lam: _hae(lam, 1.0),
-    "hae_eb": lambda lam: lambda v, e, gamma: hae_eb_advantage(v, e, gamma, lam, from_values=False),
-    "hae_eb, switch from values": lambda lam: lambda v, e, gamma: hae_eb_advantage(v, e, gamma, lam, from_values=True),
-    "fixed_hae, every 4": lambda lam: lambda v, e, gamma: fixed_advantage(v, e, gamma, lam, 4),
-}
 
 
 def token_variance(effort: Effort) -> Findings:
@@ -147,9 +137,8 @@ def example_spreads(example: Example, lam: float) -> tuple[Spread, Spread]:
     """`gae` and `hae` over all episodes of an example."""
     e = enumerate_all(example.world, example.policy)
     scores_HNTD = scores(example.world, example.policy, e)
-    gamma = example.world.gamma
-    flat, hae = (DRAWN[name](lam)(example.tables, e, gamma) for name in ("gae", "hae"))
-    return spread(scores_HNTD, flat, e.weight_N), spread(scores_HNTD, hae, e.weight_N)
+    found = advantages(example.tables, e, example.world.gamma, lam)
+    return spread(scores_HNTD, found["gae"], e.weight_N), spread(scores_HNTD, found["hae"], e.weight_N)
 
 
 def gradient_variance(effort: Effort) -> Findings:
@@ -162,8 +151,8 @@ def gradient_variance(effort: Effort) -> Findings:
             scores_HNTD = scores(case.world, case.policy, e)
             for lam in LAMBDAS:
                 found = {
-                    name: spread(scores_HNTD, estimator(lam)(case.exact, e, case.world.gamma), e.weight_N)
-                    for name, estimator in DRAWN.items()
+                    name: spread(scores_HNTD, advantage_HNT, e.weight_N)
+                    for name, advantage_HNT in advantages(case.exact, e, case.world.gamma, lam).items()
                 }
                 for name, one in found.items():
                     key = f"{name}, λ {lam:g}"
@@ -181,9 +170,9 @@ def gradient_variance(effort: Effort) -> Findings:
     crossed = [x for sharing in SHARINGS[1:] for x in tables[f"covariance between heads, {sharing}"]["hae, λ 0.95"]]
     T, null = tables["T, exact values"], tables["variance of T if unbiased"]
     # All estimators see the same episodes, so the largest is nearly one draw and not the largest of many.
-    clock = {lam: _variance_over(better, f"hae, segment clock, λ {lam:g}", f"hae, λ {lam:g}") for lam in (0.9, 0.95)}
+    clock = {lam: _variance_over(better, f"{CLOCK}, λ {lam:g}", f"hae, λ {lam:g}") for lam in (0.9, 0.95)}
     biased = max(sum(x - 1 for x in T[name]) / sum(null[name]) ** 0.5 for name in T)
-    fixed = better["fixed_hae, every 4, λ 1"]
+    fixed = better["fixed_hae, in thirds, λ 1"]
     return Findings(
         checks=(
             Check(
@@ -229,7 +218,7 @@ def gradient_variance(effort: Effort) -> Findings:
                 source="practice",
                 text="the lower variance needs a hierarchy",
                 verdict="fails" if geometric_mean(fixed) > 1.02 else "holds",
-                condition="cutting the flat trace by the clock has it too; gae / fixed_hae, every 4, λ 1:",
+                condition="cutting the flat trace by the clock has it too; gae / fixed_hae, every 4 turns, λ 1:",
                 numbers={"exact values": ratio(fixed)},
             ),
             Claim(

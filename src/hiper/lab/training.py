@@ -21,8 +21,8 @@ from hiper.lab.mdp import (
     random_features,
     untrained,
 )
+from hiper.lab.measure import GROUP
 from hiper.lab.sampling import Episodes, draw, read
-from hiper.lab.siblings import GROUP
 
 GROUPS, UPDATES = 2, 80
 LENGTHS = (6, 10)  # of the chains, in steps; a beginner needs about 50 and 150 turns to their end, and has 40
@@ -61,21 +61,19 @@ def _lesson(credit: HAECredit) -> Lesson:
 
 def _hae(boundary: float) -> Estimator:
     def estimate(v: Tables, e: Episodes, _: IntArray, gamma: float) -> Lesson:
-        final_N = read(v, e).U_final_N
-        return _lesson(hae(*decisions(v, e), final_N, gamma=gamma, lam_low=LAM, lam_high=LAM, lam_boundary=boundary))
+        return _lesson(hae(*decisions(v, e), gamma=gamma, lam_low=LAM, lam_high=LAM, lam_boundary=boundary))
 
     return estimate
 
 
 def _hae_eb(v: Tables, e: Episodes, _: IntArray, gamma: float) -> Lesson:
-    return _lesson(hae_eb(*decisions(v, e), read(v, e).U_final_N, gamma=gamma, lam=LAM))
+    return _lesson(hae_eb(*decisions(v, e), gamma=gamma, lam=LAM))
 
 
 def _sibling(boundary: float | str, *, of_batch: bool = False) -> Estimator:
     def estimate(v: Tables, e: Episodes, group_N: IntArray, gamma: float) -> Lesson:
         credit = sibling_hae(
             *decisions(v, e),
-            read(v, e).U_final_N,
             group_N,
             places(e, v),
             e.subgoal_NT,
@@ -120,7 +118,7 @@ RACES: tuple[tuple[Literal["paper", "ours"], str, str, str], ...] = (
 
 
 def training(effort: Effort) -> Findings:
-    """Share of the possible gain that an agent has on average over its training, each estimator at a rate of its own."""
+    """Share of the possible gain that an agent has on average over its training, each at its own rate."""
     claims: list[Claim] = []
     tables: dict[str, dict[str, list[float]]] = {}
     for length in LENGTHS:
@@ -132,7 +130,9 @@ def training(effort: Effort) -> Findings:
         rates = tables.setdefault(f"rate chosen on other chains of {length}", {})
         for name, (estimator, exact) in ARMS.items():
 
-            def train(cases: list[Case], rate: float, estimator: Estimator = estimator, exact: bool = exact) -> list[float]:
+            def train(
+                cases: list[Case], rate: float, estimator: Estimator = estimator, exact: bool = exact
+            ) -> list[float]:
                 return [_train(case, estimator, exact_critic=exact, rate=rate) for case in cases]
 
             chosen = max(RATES, key=lambda rate: sum(train(choosers, rate)))
