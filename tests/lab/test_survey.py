@@ -138,3 +138,21 @@ def test_measures_by_hand() -> None:
     length = float(case.gradient_D @ case.gradient_D)
     found = measured(case, 2 * case.gradient_D, 3 * length, uncertain=0.25 * length)
     assert (found.square_bias, found.square_length, found.cosine, found.variance) == pytest.approx((0.75, 3.75, 1, 3))
+
+
+def test_a_token_for_each_decision_is_option_gae_at_lambda_1_alone() -> None:
+    case = pair_case(3, "shared")
+    e = enumerate_all(case.world, case.policy)
+    nobody_N = np.arange(len(e.weight_N))
+    distances = []
+    for lam in (1.0, 0.95):
+        token, option = (
+            with_critic(lam)[name].advantage(case.wrong, e, nobody_N, 1.0)
+            for name in ("token_gae, a token for each decision", "option_gae")
+        )
+        made_HNT = option != 0
+        assert (token[~made_HNT] == 0).all()
+        distances.append(float(np.abs(token - option).max()))
+    assert distances[0] < 1e-12
+    assert distances[1] > 1e-3
+    assert survey._one_token(Effort(seed=3, worlds=1, drawn_worlds=0, episodes=0, trainings=0)) == 0.0

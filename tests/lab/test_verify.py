@@ -7,7 +7,7 @@ import pytest
 
 from hiper import lab
 from hiper.cli import main
-from hiper.lab import Check, Claim, Effort, Report, Row, findings, verify
+from hiper.lab import Check, Claim, Effort, Report, Row, findings, training, verify
 
 FAILED = Check(text="two and two", found=5.0, limit=4.0)
 PASSED = Check(text="one and one", found=2.0, limit=2.0)
@@ -54,6 +54,7 @@ def test_a_check_that_fails_is_told_in_one_line(
 
 def test_examples_in_docstrings() -> None:
     assert doctest.testmod(findings) == (0, 4)
+    assert doctest.testmod(training) == (0, 1)
 
 
 def test_a_check_that_is_not_a_number_fails() -> None:

@@ -13,7 +13,7 @@ from hiper.lab.mdp import FloatArray, IntArray, Sharing, Tables, World, random_f
 from hiper.lab.sampling import Episodes, draw, enumerate_all
 
 GROUP = 8  # episodes of a task, as in published runs
-WITNESSES = 4  # episodes of the task beside a pair
+WITNESSES = 16  # episodes of the task beside a pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

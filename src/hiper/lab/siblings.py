@@ -13,7 +13,7 @@ from hiper.lab.measure import draw_groups, over_draws
 
 LAM = 0.95
 BATCHES = (64, 1024, 16384)  # episodes per update
-TOLERANCE = 1.1
+ERROR, NOISE = 1.10, 1.02  # what a claim of at most the same allows, as the claim says
 
 FIXED: dict[str, Estimator] = {
     **{f"gae, λ {lam:g}": with_critic(lam)["gae"] for lam in (0.5, LAM, 1.0)},
@@ -105,12 +105,12 @@ def _over(tables: Numbers, quantity: str, above: str, below: str) -> dict[str, l
 
 def _less_noise(tables: Numbers) -> Claim:
     found = _over(tables, "noise", "gae, λ 1", "sibling_hae, lam_boundary 1, λ 1")
-    never = [where for where, x in found.items() if min(x) >= 1]
+    never = [where for where, x in found.items() if min(x) * NOISE >= 1]
     return Claim(
         source="ours",
-        text="sibling_hae with lam_boundary = λ = 1 is at most as noisy as flat GAE with λ = 1",
+        text="sibling_hae with lam_boundary = λ = 1 is at most 2 % noisier than flat GAE with λ = 1, in every world",
         verdict="holds" if len(never) == len(found) else "holds if" if never else "fails",
-        condition=f"noisier in no world of: {', '.join(never) or 'none'}. Variance, gae / sibling_hae:",
+        condition=f"so it is: {', '.join(never) or 'nowhere'}. Variance, gae / sibling_hae:",
         numbers={where: ratio(x) for where, x in found.items()},
     )
 
@@ -170,7 +170,7 @@ def _adapts(tables: Numbers) -> Claim:
                     found / min(cut, carried) for found, cut, carried in zip(*columns, strict=True)
                 ]
     means = {way: max(geometric_mean(x) for x in by_place.values()) for way, by_place in excess.items()}
-    good = [way for way, worst in means.items() if worst <= TOLERANCE]
+    good = [way for way, worst in means.items() if worst <= ERROR]
     return Claim(
         source="ours",
         text="an adaptive lam_boundary errs at most 10 % more than the better one of 0 and 1, on average over worlds "

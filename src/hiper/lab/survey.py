@@ -59,7 +59,7 @@ def tried(case: Case) -> tuple[tuple[Critic, Tables, dict[str, Estimator]], ...]
 def everyone(effort: Effort) -> Findings:
     """Bias and variance of every estimator, exact and perturbed values."""
     pairs = _over_pairs(effort)
-    draws = _over_draws(effort, unbiased={key for key, worlds in pairs.items() if _largest(worlds) < EXACT})
+    draws = _over_draws(effort)
     off = max(sum(one.lasting for one in x) / sum(one.null for one in x) ** 0.5 for x in draws.values())
     common = min(len(worlds) for worlds in pairs.values())  # worlds that all estimators saw
     tables: dict[str, dict[str, list[float]]] = {}
@@ -109,8 +109,13 @@ def _over_pairs(effort: Effort) -> dict[Tried, list[Summed]]:
     return found
 
 
-def _over_draws(effort: Effort, unbiased: set[Tried]) -> dict[Tried, list[Sampled]]:
-    """Where nothing else is known of a mean, it must be the true gradient for those that are `unbiased` over pairs."""
+def _is_sound(name: str, critic: Critic) -> bool:
+    """Must it be unbiased?"""
+    return (critic == "exact" and "blind" not in name) or name in (*TRUSTWORTHY, "rloo")
+
+
+def _over_draws(effort: Effort) -> dict[Tried, list[Sampled]]:
+    """A mean must be what dynamic programming says; where that is silent, the gradient if the estimator is sound."""
     found: dict[Tried, list[Sampled]] = {}
     for seed in effort.seeds(effort.drawn_worlds):
         case = undiscounted_case(seed)
@@ -121,7 +126,7 @@ def _over_draws(effort: Effort, unbiased: set[Tried]) -> dict[Tried, list[Sample
                 mean = estimators[name].mean
                 if mean is not None:
                     lasting = drawn.spread.T(mean(case.world, case.policy, values).sum(axis=0)) - 1
-                elif (name, critic) in unbiased:
+                elif _is_sound(name, critic):
                     lasting = excess
                 found.setdefault((name, critic), []).append(
                     Sampled(measured=drawn.measured, excess=excess, lasting=lasting, null=drawn.spread.null)
@@ -135,7 +140,7 @@ def _largest(worlds: list[Summed]) -> float:
 
 def _checks(pairs: dict[Tried, list[Summed]]) -> tuple[Check, ...]:
     """What the estimators must do in the mean over all pairs."""
-    at_exact = [_largest(x) for (name, critic), x in pairs.items() if critic == "exact" and "blind" not in name]
+    at_exact = [_largest(x) for (name, critic), x in pairs.items() if critic == "exact" and _is_sound(name, critic)]
     trusted = [_largest(pairs[name, "wrong"]) for name in TRUSTWORTHY]
     missed = [one.missed for x in pairs.values() for one in x]
     return (
