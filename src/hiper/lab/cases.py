@@ -40,7 +40,7 @@ class Effort:
     @staticmethod
     def quick(seed: int) -> "Effort":
         """Under a minute of one core."""
-        return Effort(seed=seed, worlds=12, drawn_worlds=8, episodes=4000, trainings=0)
+        return Effort(seed=seed, worlds=12, drawn_worlds=7, episodes=4000, trainings=0)
 
     @staticmethod
     def thorough(seed: int) -> "Effort":

@@ -52,8 +52,9 @@ def scores(world: World, policy: Policy, e: Episodes) -> FloatArray:
     switch = policy.switch_score_SOQD[e.state_NT, e.last_subgoal_NT, e.switch_NT.astype(np.int64)]
     subgoal = policy.subgoal_score_SOD[e.state_NT, e.subgoal_NT]
     action = policy.action_score_SOAD[e.state_NT, e.subgoal_NT, e.action_NT]
-    made_HNT = np.stack([discount_NT * (turn_T > 0), discount_NT * boundary_NT, discount_NT])
-    return made_HNT[..., None] * np.stack([switch, subgoal, action])
+    scores_HNTD = np.stack([switch, subgoal, action])
+    scores_HNTD *= np.stack([discount_NT * (turn_T > 0), discount_NT * boundary_NT, discount_NT])[..., None]
+    return scores_HNTD
 
 
 def gradients(scores_HNTD: FloatArray, advantage_HNT: FloatArray) -> FloatArray:
@@ -75,7 +76,7 @@ def spread_of(gradient_HND: FloatArray, weight_N: FloatArray) -> Spread:
     trace = float(np.trace(covariance_DD))
     return Spread(
         mean_HD=mean_HD,
-        trace_H=np.einsum("n,hnd,hnd->h", weight_N, around_HND, around_HND),
+        trace_H=np.einsum("hnd,hnd->hn", around_HND, around_HND) @ weight_N,
         trace=trace,
         # T is a sum of squares of independent normal numbers, weighted by the eigenvalues of the covariance.
         null=2 * float((covariance_DD**2).sum()) / trace**2 if trace > 0 else 0.0,
