@@ -109,7 +109,7 @@ def measure(config: Config, checkpoint: Path, *, critic: int, rounds: int) -> di
     world = World(config.env)
     try:
         progress = Progress(stage="train", step=0)
-        only_values = changed(config, {"train": {"critic_warmup": critic + 1}, "credit": ESTIMATORS["HAE, unbiased"]})
+        only_values = changed(config, {"train": {"critic_warmup": critic + 1}, "credit": {"estimator": "hae", **ONES}})
         for _ in range(critic):
             progress = train_round(only_values, world, sampler, learner, progress).progress
         names = {name: changed(config, {"credit": {**c, "normalise": "none"}}) for name, c in ESTIMATORS.items()}
