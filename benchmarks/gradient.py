@@ -47,6 +47,7 @@ TRUTH = "truth"
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "flat GAE": {"estimator": "gae", "lam_low": 0.95},
     "flat GAE, lambda 1": {"estimator": "gae", "lam_low": 1.0},
+    "flat GAE, lambda 0.5": {"estimator": "gae", "lam_low": 0.5},
     "flat GAE, baselines by decision": {"estimator": "option_gae", "lam_low": 0.95},
     "HAE, paper": {"estimator": "hae", "lam_low": 1.0, "lam_high": 0.95, "lam_boundary": 0.0},
     "HAE, trace carried": {"estimator": "hae", "lam_low": 0.95, "lam_high": 0.85, "lam_boundary": 1.0},
@@ -55,6 +56,9 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
     "HAE, expected bootstrap": {"estimator": "hae_eb", "lam_low": 0.95},
     "siblings": {"estimator": "siblings", **ONES},
     "siblings, adaptive": {"estimator": "siblings", "lam_low": 0.95, "lam_high": 0.85, "lam_boundary": "adaptive"},
+    "siblings, lambda 0.8": {"estimator": "siblings", "lam_low": 0.8, "lam_high": 0.8, "lam_boundary": 1.0},
+    "siblings, lambda 0.5": {"estimator": "siblings", "lam_low": 0.5, "lam_high": 0.5, "lam_boundary": 1.0},
+    "siblings, lambda 0": {"estimator": "siblings", "lam_low": 0.0, "lam_high": 0.0, "lam_boundary": 1.0},
     "GRPO": {"estimator": "grpo"},
     "RLOO": {"estimator": "rloo"},
     "REINFORCE++": {"estimator": "reinforce_pp"},
