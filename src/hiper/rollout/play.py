@@ -213,7 +213,7 @@ class _Table:
 
         def begin() -> tuple[str, Mapping[str, object], str]:
             observation, info = env.reset(seed=task.seed, options=options)
-            return observation, info, _state(env, observation, info)
+            return observation, info, _state(env, observation, info, failing=0)
 
         return _attempt(begin)
 
@@ -348,12 +348,13 @@ def _outcome(env: Env, episode: _Episode, reply: Reply) -> _Outcome:
     if not reaches_environment(reply):
         assert reply.invalid is not None
         answer = feedback(reply.invalid)
-        return _Outcome(observation=answer, info=episode.info, state=_state(env, answer, episode.info))
+        state = _state(env, answer, episode.info, failing=1 + _failing(episode.turns))
+        return _Outcome(observation=answer, info=episode.info, state=state)
     observation, reward, terminated, truncated, info = env.step(reply.action)
     ending = Ending.TURN_LIMIT if truncated else None
     if terminated:
         ending = Ending.SUCCEEDED if _won(info, float(reward)) else Ending.FAILED
-    state = _state(env, observation, info)
+    state = _state(env, observation, info, failing=0 if reply.invalid is None else 1 + _failing(episode.turns))
     return _Outcome(observation=observation, info=info, state=state, reward=float(reward), ending=ending)
 
 
@@ -378,10 +379,18 @@ def _turn(episode: _Episode, sample: Sample, reply: Reply, reward: float) -> Tur
     )
 
 
-def _state(env: Env, observation: str, info: Mapping[str, object]) -> str:
-    """A name for the situation: the environment's own (`env.situation()`), else a digest of all that it shows."""
+def _failing(turns: Sequence[Turn]) -> int:
+    """How many of the last replies in a row were invalid."""
+    return next((count for count, turn in enumerate(reversed(turns)) if turn.invalid is None), len(turns))
+
+
+def _state(env: Env, observation: str, info: Mapping[str, object], *, failing: int) -> str:
+    """A name for the situation: the environment's own (`env.situation()`), else a digest of all that it shows.
+
+    failing: invalid replies in a row just before; they bring the episode nearer to its end while the world stands still.
+    """
     own = env.get_wrapper_attr("situation")() if env.has_wrapper_attr("situation") else None
-    seen = (str(own),) if own is not None else (observation, *(_admissible(info) or ()))
+    seen = (str(failing), str(own)) if own is not None else (str(failing), observation, *(_admissible(info) or ()))
     return hashlib.blake2b("\n".join(seen).encode(), digest_size=8).hexdigest()
 
 
