@@ -387,7 +387,7 @@ def _failing(turns: Sequence[Turn]) -> int:
 def _state(env: Env, observation: str, info: Mapping[str, object], *, failing: int) -> str:
     """A name for the situation: the environment's own (`env.situation()`), else a digest of all that it shows.
 
-    failing: invalid replies in a row just before; they bring the episode nearer to its end while the world stands still.
+    failing: invalid replies in a row just before: the world stands still, and the episode comes nearer to its end.
     """
     own = env.get_wrapper_attr("situation")() if env.has_wrapper_attr("situation") else None
     seen = (str(failing), str(own)) if own is not None else (str(failing), observation, *(_admissible(info) or ()))
