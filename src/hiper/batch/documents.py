@@ -3,7 +3,9 @@
 A *document* is a run of turns whose contexts were appended to one another: the whole episode in the
 transcript layout, one turn in the window layout. Nothing here assumes either. Values are read at the token just
 before each decision's span (U before the switch, V_high after a SWITCH and before its subgoal, V_low before the
-action), and U once more at the end of the final context, for episodes that were cut off.
+action), and U once more at the end of the final context, for episodes that were cut off. A reply that could not be
+read settles nothing by parts: it is one decision, and what it is measured by is U, the value before all of it. A V_low
+read there would be fitted to such replies alone, know by that how the reply will end, and forgive it.
 
 Shapes: L tokens of a document, P value points, B episodes, T turns.
 """
@@ -69,8 +71,10 @@ class _Builder:
         self.turn += [-1] * len(ids)
         self.logprob += [0.0] * len(ids)
 
-    def add_reply(self, turn: Turn) -> None:
+    def add_reply(self, turn: Turn, *, plans: bool) -> None:
+        """plans: the agent decides on KEEP and SWITCH, so a reply in which it did not could not be read."""
         start = len(self.ids)
+        is_read = turn.spans.switch is not None or not plans
         if start == 0:
             raise BatchError(f"turn {turn.index} has an empty context: there is no token to read its value at")
         kinds = [NONE] * len(turn.reply_ids)
@@ -81,7 +85,7 @@ class _Builder:
                 kinds[span.start : span.stop] = [KIND[kind]] * len(span)
             if kind is Kind.SUBGOAL:
                 self.points.append((start + span.start - 1, V_HIGH, turn.index))
-            if kind is Kind.ACTION:
+            if kind is Kind.ACTION and is_read:
                 self.points.append((start + span.start - 1, V_LOW, turn.index))
         if turn.opens_segment and turn.spans.subgoal is None:  # none was written: it is read where U is
             self.points.append((start - 1, V_HIGH, turn.index))
@@ -120,14 +124,15 @@ def documents(
     A final context that no longer fits into `max_length` tokens is read as far as it fits: the episode ended because
     the model could not read on.
     """
-    builders = [builder for n, one in enumerate(trajectories) for builder in _builders(n, one, max_length)]
+    plans = any(turn.spans.switch is not None for one in trajectories for turn in one.turns)
+    builders = [builder for n, one in enumerate(trajectories) for builder in _builders(n, one, max_length, plans)]
     if token_values:
         for builder in builders:
             builder.add_token_points()
     return [builder.build() for builder in builders]
 
 
-def _builders(episode: int, trajectory: Trajectory, max_length: int | None) -> list[_Builder]:
+def _builders(episode: int, trajectory: Trajectory, max_length: int | None, plans: bool) -> list[_Builder]:
     builders: list[_Builder] = []
     for turn in trajectory.turns:
         if not turn.reply_ids:
@@ -135,7 +140,7 @@ def _builders(episode: int, trajectory: Trajectory, max_length: int | None) -> l
         if turn.fresh_context or not builders:
             builders.append(_Builder(episode))
         builders[-1].add_context(turn.context_ids)
-        builders[-1].add_reply(turn)
+        builders[-1].add_reply(turn, plans=plans)
     if not trajectory.ending.is_terminal and trajectory.final_context_ids:
         if trajectory.final_context_is_fresh:
             builders.append(_Builder(episode))
@@ -147,7 +152,10 @@ def _builders(episode: int, trajectory: Trajectory, max_length: int | None) -> l
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
-    """What the critic says, environment units. NaN where nothing is defined: padding, V_high off boundaries."""
+    """What the critic says, environment units. NaN where nothing is defined: padding, V_high off boundaries.
+
+    V_low of a reply that could not be read is U.
+    """
 
     U_BT: Floats
     V_high_BT: Floats
@@ -156,7 +164,10 @@ class Values:
 
 
 def gather_values(trajectories: Sequence[Trajectory], rows: Sequence[Document], points: Sequence[Floats]) -> Values:
-    """Arrange the values read at each document's points (one array a document) by episode and turn."""
+    """Arrange the values read at each document's points (one array a document) by episode and turn.
+
+    V_low of a reply that could not be read is U, the value before all of it.
+    """
     longest = max(len(one.turns) for one in trajectories)
     table = np.full((3, len(trajectories), longest + 1), np.nan)
     for row, value_P in zip(rows, points, strict=True):
@@ -165,6 +176,7 @@ def gather_values(trajectories: Sequence[Trajectory], rows: Sequence[Document], 
     length_B = np.array([len(one.turns) for one in trajectories])
     final_B = table[U, np.arange(len(trajectories)), length_B].copy()
     table[U, np.arange(len(trajectories)), length_B] = np.nan
+    table[V_LOW] = np.where(np.isnan(table[V_LOW]), table[U], table[V_LOW])
     return Values(
         U_BT=table[U, :, :longest],
         V_high_BT=table[V_HIGH, :, :longest],

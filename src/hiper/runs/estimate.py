@@ -302,11 +302,15 @@ def _same_for_all(advantage_BT: Floats) -> Streams:
 
 
 def _hierarchical(credit: HAECredit) -> Streams:
+    # At turn 0 there is no choice, so nothing came of U there yet; it is worth what a new subgoal is, and a reply that
+    # could not be read is measured by it.
+    target_U_BT = credit.return_U_BT.copy()
+    target_U_BT[:, 0] = credit.return_high_BT[:, 0]
     return Streams(
         switch_BT=credit.switch_BT,
         subgoal_BT=credit.subgoal_BT,
         action_BT=credit.action_BT,
-        target_U_BT=credit.return_U_BT,
+        target_U_BT=target_U_BT,
         target_high_BT=credit.return_high_BT,
         target_low_BT=credit.return_low_BT,
     )
