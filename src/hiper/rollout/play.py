@@ -345,16 +345,17 @@ def _attempt(call: Callable[[], _Result]) -> _Result | Exception:
 
 def _outcome(env: Env, episode: _Episode, reply: Reply) -> _Outcome:
     """Step the environment; a reply that did not parse is answered here and the world stands still."""
+    failing = 0 if reply.invalid is None else 1 + _failing(episode.turns)
     if not reaches_environment(reply):
         assert reply.invalid is not None
         answer = feedback(reply.invalid)
-        state = _state(env, answer, episode.info, failing=1 + _failing(episode.turns))
+        state = _state(env, answer, episode.info, failing=failing)
         return _Outcome(observation=answer, info=episode.info, state=state)
     observation, reward, terminated, truncated, info = env.step(reply.action)
     ending = Ending.TURN_LIMIT if truncated else None
     if terminated:
         ending = Ending.SUCCEEDED if _won(info, float(reward)) else Ending.FAILED
-    state = _state(env, observation, info, failing=0 if reply.invalid is None else 1 + _failing(episode.turns))
+    state = _state(env, observation, info, failing=failing)
     return _Outcome(observation=observation, info=info, state=state, reward=float(reward), ending=ending)
 
 
