@@ -252,10 +252,10 @@ def test_what_was_not_reached_gives_bounds(ours: Floats, theirs: Floats, value: 
 
 def test_cells() -> None:
     inf, nan = math.inf, math.nan
-    assert str(turns_cell(Estimate(value=4000, low=3000, high=inf), BUDGET)) == "4,000 [3,000, >10 k]"
+    assert str(turns_cell(Estimate(value=4000, low=3000, high=inf), BUDGET)) == "4,000\n[3,000, >10 k]"
     assert str(turns_cell(Estimate(value=inf, low=nan, high=nan), BUDGET)) == ">10 k"
-    assert str(ratio_cell(Estimate(value=2.0, low=1.5, high=inf))) == "2× [1.5, ∞]"
-    assert str(share_cell(Estimate(value=0.5, low=0.4, high=0.6))) == "50.0 [40, 60]"
+    assert str(ratio_cell(Estimate(value=2.0, low=1.5, high=inf))) == "2×\n[1.5, ∞]"
+    assert str(share_cell(Estimate(value=0.5, low=0.4, high=0.6))) == "50.0\n[40, 60]"
     assert str(share_cell(Estimate(value=nan, low=nan, high=nan))) == "–"
 
 
@@ -386,6 +386,22 @@ def test_page_table_picture_and_numbers(tmp_path: Path, seeds: int, threshold: A
     assert "k = 2, threshold" in table
     assert "\x1b[31m" not in table
     assert table.count("arm 10") == 2
+
+
+def test_the_terminal_table_fits_80_columns(tmp_path: Path) -> None:
+    """An interval stands whole under its value; arms that have not run yet are named, not tabled."""
+    write_arena(tmp_path, {"flat": 0.2, "a name of some length": 0.4, "later": 0.3}, seeds=3)
+    for index, run in enumerate(json.loads((tmp_path / "arena.json").read_text("utf-8"))["runs"]):
+        if run["arm"] == "later":
+            change_run(tmp_path, index, state="unfinished", folder="runs/none")
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(comparison_table(measure(read_arena(tmp_path))))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    table = lines[: next(i for i, line in enumerate(lines) if line.startswith("[95 % bootstrap"))]
+    assert all(line.count("[") == line.count("]") for line in table)
+    assert sum(line.count("[") for line in table) >= 4
+    assert [line.rstrip() for line in table if "later" in line] == ["no runs yet: later"] * 2
 
 
 def test_the_picture_stands_alone_and_names_every_line(tmp_path: Path) -> None:

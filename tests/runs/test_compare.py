@@ -297,7 +297,10 @@ def test_rows_are_left_for_those_who_count_for_themselves(unkilled: Path, capsys
     page = (unkilled / "compare.html").read_bytes()
     (unkilled / "compare.html").unlink()
     assert main(["report", str(unkilled)]) == 0
-    assert capsys.readouterr().out == f"{unkilled}/compare.html\n"
+    printed = capsys.readouterr()
+    assert printed.out == f"{unkilled}/compare.html\n"
+    table = printed.err[printed.err.index("k = 1, threshold") :].strip()
+    assert table in (unkilled.parent / "said").read_text(encoding="utf-8")
     assert (unkilled / "compare.html").read_bytes() == page
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import tomllib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from hiper.cli.show import Screen, shown, timed
 
 if TYPE_CHECKING:
+    from hiper.report import Measured
     from hiper.runs.config import Config
     from hiper.runs.look import Where
 
@@ -187,14 +189,19 @@ def report(arguments: argparse.Namespace) -> int:
     from hiper.report import ARENA_FILE, write_comparison, write_report
 
     folder, out = Path(arguments.folder), None if arguments.out is None else Path(arguments.out)
-    print(write_comparison(folder, out)[0] if (folder / ARENA_FILE).exists() else write_report(folder, out))
+    if not (folder / ARENA_FILE).exists():
+        print(write_report(folder, out))
+        return 0
+    page, measured, unequal = write_comparison(folder, out)
+    _show_comparison(Screen(), measured, unequal)
+    print(page)
     return 0
 
 
 def compare(arguments: argparse.Namespace) -> int:
     """`hiper compare`."""
 
-    from hiper.report import comparison_table, summary, write_comparison
+    from hiper.report import summary, write_comparison
     from hiper.runs.arena import choose, jobs_of, load_plan
     from hiper.runs.compare import compare as carry_out
     from hiper.runs.compare import state
@@ -220,14 +227,20 @@ def compare(arguments: argparse.Namespace) -> int:
     finally:
         screen.close()
     page, measured, unequal = write_comparison(out)
-    screen.console.print(comparison_table(measured))
+    _show_comparison(screen, measured, unequal)
     for name, reason in failed.items():
         screen.say(f"failed: {name}: {reason}")
-    for line in unequal:
-        screen.say(f"runs that did not begin alike: {line}")
     screen.say(f"page: {page}")
     _emit(arguments.json, {"comparison": str(out), "results": summary(measured), "failed": failed})
     return 1 if failed else 0
+
+
+def _show_comparison(screen: Screen, measured: "Sequence[Measured]", unequal: Sequence[str]) -> None:
+    from hiper.report import comparison_table
+
+    screen.console.print(comparison_table(measured))
+    for line in unequal:
+        screen.say(f"runs that did not begin alike: {line}")
 
 
 def data(arguments: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from hiper.report.arena import ARENA_FILE
 from hiper.report.compare import comparison_table, summary, write_comparison
+from hiper.report.measures import Measured
 from hiper.report.page import write_report
 from hiper.report.read import Credit, Episode, ReportError, Run, read_run
 from hiper.report.text import render_turn, result_table
@@ -10,6 +11,7 @@ __all__ = [
     "ARENA_FILE",
     "Credit",
     "Episode",
+    "Measured",
     "ReportError",
     "Run",
     "comparison_table",

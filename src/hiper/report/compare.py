@@ -32,9 +32,9 @@ _ESTIMATES = (
 )  # fmt: skip
 _LEGEND = (
     "[95 % bootstrap interval over seeds; too narrow with fewer than five]; > beyond the budget, ≥ and ≤ bounds. held "
-    "out: success (or the score that is compared) in the final evaluation; area: its mean over the budget in training; "
-    "turns: to the threshold; speed: the baseline's turns through the arm's; variance: of the gradient as it is in "
-    "training (advantages on one scale, each arm's own policy), through the baseline's; switches an episode at the end"
+    "out: success (or the score that is compared) in the final evaluation; turns: to the threshold; speed: the "
+    "baseline's turns through the arm's; variance: of the gradient as it is in training (advantages on one scale, each "
+    "arm's own policy), through the baseline's; switches an episode at the end"
 )
 _TRACES = {
     "rollout/switches": ("Switches", "SWITCH replies an episode"),
@@ -53,7 +53,7 @@ class Cell:
     interval: str = ""
 
     def __str__(self) -> str:
-        return f"{self.value} {self.interval}".strip()
+        return f"{self.value}\n{self.interval}".strip()
 
 
 def write_comparison(folder: str | Path, out: Path | None = None) -> tuple[Path, tuple[Measured, ...], tuple[str, ...]]:
@@ -113,24 +113,29 @@ def summary(measured: Sequence[Measured]) -> list[dict[str, object]]:
 
 
 def comparison_table(measured: Sequence[Measured]) -> Group:
-    """The comparison for the terminal: a table a task."""
-    tables = []
+    """The comparison for the terminal: a table a task, an interval under what it is of."""
+    parts: list[Table | Text] = []
     for task in dict.fromkeys(one.task for one in measured):
         rows = [one for one in measured if one.task == task]
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left")
         table.title = Text(f"{visible(task)}, threshold {_share(rows[0].threshold)} %", style="bold")
         table.add_column("arm", overflow="fold")
-        for head in ("held out, %", "area, %", "turns", "speed", "variance", "switches", "runs"):
-            table.add_column(head, justify="right")
+        for head in ("held out, %", "turns", "speed", "variance", "switches", "runs"):
+            table.add_column(head, justify="right", no_wrap=True)
         for one in rows:
+            if not one.runs:
+                continue
             cells = (
-                share_cell(one.heldout), share_cell(one.area).value, turns_cell(one.turns, one.budget).value,
-                ratio_cell(one.ratio), ratio_cell(one.variance_ratio).value, number_cell(one.switches).value,
+                share_cell(one.heldout), turns_cell(one.turns, one.budget).value, ratio_cell(one.ratio),
+                ratio_cell(one.variance_ratio).value, number_cell(one.switches).value,
                 f"{one.runs} ({one.failed} failed)" if one.failed else one.runs,
             )  # fmt: skip
-            table.add_row(Text(visible(one.arm)), *(Text(str(cell)) for cell in cells))
-        tables.append(table)
-    return Group(*tables, Text(_LEGEND, style="dim"))
+            table.add_row(*(Text(str(cell)) for cell in (visible(one.arm), *cells)))
+        parts.append(table)
+        if to_do := ", ".join(visible(one.arm) for one in rows if not one.runs):
+            parts.append(Text(f"no runs yet: {to_do}"))
+        parts.append(Text())
+    return Group(*parts, Text(_LEGEND, style="dim"))
 
 
 def share_cell(estimate: Estimate) -> Cell:
