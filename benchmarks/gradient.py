@@ -30,14 +30,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from hiper.batch import TokenBatch, documents, gather_values
-from hiper.learn import Learner, PPOExample, score
+from hiper.batch import TokenBatch
+from hiper.learn import Learner
 from hiper.models import Policy, TorchSampler
 from hiper.runs.checkpoint import Progress, checkpoints, load_policy
 from hiper.runs.config import Config, load_config, make_config
-from hiper.runs.estimate import give_credit, table_of
+from hiper.runs.estimate import table_of
 from hiper.runs.setup import build_learner, build_optimizer, build_sampler, set_up_torch
-from hiper.runs.train import collect, learnable, train_round
+from hiper.runs.train import collect, examples_of, learnable, reread, train_round
 from hiper.runs.world import World
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -133,14 +133,6 @@ def changed(config: Config, changes: Mapping[str, Mapping[str, Any]]) -> Config:
     return make_config(data)
 
 
-class _NoClock:
-    """`collect` tells what took how long; here nobody asks."""
-
-    sampled = 0
-
-    def lap(self, name: str) -> None: ...
-
-
 def one_round(
     names: Mapping[str, Config],
     config: Config,
@@ -151,20 +143,12 @@ def one_round(
     step: int,
 ) -> dict[str, Floats]:
     """Play once; each estimator's gradient on what was played."""
-    played = collect(config, world, sampler, step, _NoClock())  # type: ignore[arg-type]
-    episodes = learnable(played, names["RLOO"])
-    rows = documents(episodes, max_length=policy.max_length)
-    scores = score(policy, rows, temperature=config.sampling.temperature, budget=config.budget)
-    values = gather_values(episodes, rows, [one.value_P for one in scores])
+    played = collect(config, world, sampler, step)
+    read = reread(learnable(played, names["RLOO"]), policy, config)
     out = {}
     for name, its in names.items():
-        credited, _ = give_credit(
-            table_of(episodes, its.credit), values, rows, [one.value_P for one in scores], its.credit
-        )
-        examples = [
-            PPOExample(example=example, old_value_P=one.value_P) for example, one in zip(credited, scores, strict=True)
-        ]
-        gradient = learner.policy_gradient(examples, TokenBatch.of(credited))
+        examples, _ = examples_of(read, table_of(read.episodes, its.credit), its.credit)
+        gradient = learner.policy_gradient(examples, TokenBatch.of([one.example for one in examples]))
         out[name] = gradient.to(torch.float64).cpu().numpy()
     return out
 

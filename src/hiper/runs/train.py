@@ -17,7 +17,7 @@ from hiper.models import Policy, TorchSampler
 from hiper.records import Trajectory
 from hiper.rollout import Limits, PlayError, play, summary
 from hiper.runs.checkpoint import Progress
-from hiper.runs.config import COMPARE_GROUPS, Config, TrainConfig
+from hiper.runs.config import COMPARE_GROUPS, Config, CreditConfig, TrainConfig
 from hiper.runs.estimate import Table, explained_variance, give_credit, table_of, task_of
 from hiper.runs.setup import build_interface, build_layout
 from hiper.runs.world import World, derive_seed
@@ -47,6 +47,16 @@ class Round:
     credit_rows: list[Row]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reread:
+    """Episodes as the policy that played them sees them: their rows, its log-probabilities, its values by turn."""
+
+    episodes: list[Trajectory]
+    rows: list[Document]
+    scores: list[Scores]
+    values: Values
+
+
 def train_round(
     config: Config,
     world: World,
@@ -57,49 +67,44 @@ def train_round(
 ) -> Round:
     """One step of HiPER: play, read the values, give every decision its credit, update."""
     clock = _Clock()
-    policy = learner.policy
-    played = collect(config, world, sampler, progress.step, clock)
-    episodes = learnable(played, config)
-    rows = documents(episodes, max_length=policy.max_length, token_values=config.credit.estimator == "token_gae")
-    scores = score(policy, rows, temperature=config.sampling.temperature, budget=config.budget)
-    values = gather_values(episodes, rows, [one.value_P for one in scores])
-    gap = logprob_gap(rows, scores, config.train.max_logprob_gap)
+    before = sampler.sampled_tokens
+    played = collect(config, world, sampler, progress.step)
+    clock.lap("rollout")
+    clock.sampled = sampler.sampled_tokens - before
+
+    read = reread(learnable(played, config), learner.policy, config)
+    gap = logprob_gap(read.rows, read.scores, config.train.max_logprob_gap)
     clock.lap("values")
 
-    table = table_of(episodes, config.credit)
-    credited, raw = give_credit(table, values, rows, [one.value_P for one in scores], config.credit)
-    examples = [
-        PPOExample(example=example, old_value_P=one.value_P, reference_L=None)
-        for example, one in zip(credited, scores, strict=True)
-    ]
+    table = table_of(read.episodes, config.credit)
+    examples, raw = examples_of(read, table, config.credit)
     if reference is not None:
         examples = with_reference(examples, reference, config)
-    credit_rows = _credit_rows(episodes, values, raw)
+    credit_rows = _credit_rows(read, raw)
     noise = gradient_noise(config, learner, examples, progress.step)
     try:
         logs = update(config, learner, examples, progress)
     except DivergedError as error:
-        raise DivergedRound(str(error), episodes, credit_rows) from error
+        raise DivergedRound(str(error), read.episodes, credit_rows) from error
     clock.lap("learn")
 
-    progress = _advance(progress, episodes, rows, clock)
+    progress = _advance(progress, read, clock)
     row: Row = {
         **summary(played),
         "rollout/crashes": sum(one.crashes for one in played),
         **gap,
         **noise,
         **logs,
-        **_credit_columns(table, values, raw),
-        **clock.columns(rows),
+        **_credit_columns(table, read.values, raw),
+        **clock.columns(read.rows),
     }
-    return Round(progress=progress, row=row, episodes=episodes, credit_rows=credit_rows)
+    return Round(progress=progress, row=row, episodes=read.episodes, credit_rows=credit_rows)
 
 
-def collect(config: Config, world: World, sampler: TorchSampler, step: int, clock: "_Clock") -> list[Trajectory]:
+def collect(config: Config, world: World, sampler: TorchSampler, step: int) -> list[Trajectory]:
     """Play this step's episodes with the present policy."""
     t = config.train
     sampler.reset()
-    before = sampler.sampled_tokens
     tasks = world.training_tasks(
         config.env.train_split, step=step, count=t.episodes, group=t.group, seed=config.seed, stage="train"
     )
@@ -112,8 +117,6 @@ def collect(config: Config, world: World, sampler: TorchSampler, step: int, cloc
         limits=Limits(turns=t.max_turns or config.env.max_turns, invalid_in_a_row=t.patience),
         policy_version=step,
     )
-    clock.lap("rollout")
-    clock.sampled = sampler.sampled_tokens - before
     if not any(one.turns for one in episodes):
         raise PlayError(f"the environment {config.env.name!r} failed in every episode of step {step + 1}")
     return episodes
@@ -131,6 +134,21 @@ def learnable(played: Sequence[Trajectory], config: Config) -> list[Trajectory]:
     if not compared:
         raise PlayError(f"no two episodes of one game were played to an end: {estimator} has nothing to compare")
     return compared
+
+
+def reread(episodes: list[Trajectory], policy: Policy, config: Config) -> Reread:
+    """One forward pass over all that was played."""
+    rows = documents(episodes, max_length=policy.max_length, token_values=config.credit.estimator == "token_gae")
+    scores = score(policy, rows, temperature=config.sampling.temperature, budget=config.budget)
+    values = gather_values(episodes, rows, [one.value_P for one in scores])
+    return Reread(episodes=episodes, rows=rows, scores=scores, values=values)
+
+
+def examples_of(read: Reread, table: Table, config: CreditConfig) -> tuple[list[PPOExample], Streams]:
+    """What the learner trains on under that estimator, and the credit it comes from."""
+    old = [one.value_P for one in read.scores]
+    credited, raw = give_credit(table, read.values, read.rows, old, config)
+    return [PPOExample(example=one, old_value_P=value_P) for one, value_P in zip(credited, old, strict=True)], raw
 
 
 def update(config: Config, learner: Learner, examples: Sequence[PPOExample], progress: Progress) -> Row:
@@ -225,13 +243,13 @@ def _credit_columns(table: Table, values: Values, raw: Streams) -> Row:
     return columns
 
 
-def _credit_rows(episodes: Sequence[Trajectory], values: Values, raw: Streams) -> list[Row]:
+def _credit_rows(read: Reread, raw: Streams) -> list[Row]:
     """Advantages and values of each episode, turn by turn, as the report shows them (environment units, unscaled)."""
     tables = {"switch": raw.switch_BT, "subgoal": raw.subgoal_BT, "action": raw.action_BT}
-    tables |= {"U": values.U_BT, "V_high": values.V_high_BT, "V_low": values.V_low_BT}
+    tables |= {"U": read.values.U_BT, "V_high": read.values.V_high_BT, "V_low": read.values.V_low_BT}
     return [
         {"index": b, **{name: _plain(table[b, : len(one.turns)]) for name, table in tables.items()}}
-        for b, one in enumerate(episodes)
+        for b, one in enumerate(read.episodes)
     ]
 
 
@@ -239,13 +257,13 @@ def _plain(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[fl
     return [round(float(v), 6) if np.isfinite(v) else None for v in values]
 
 
-def _advance(progress: Progress, episodes: Sequence[Trajectory], rows: Sequence[Document], clock: "_Clock") -> Progress:
+def _advance(progress: Progress, read: Reread, clock: "_Clock") -> Progress:
     return Progress(
         stage="train",
         step=progress.step + 1,
-        episodes=progress.episodes + len(episodes),
-        turns=progress.turns + sum(len(one.turns) for one in episodes),
-        tokens=progress.tokens + sum(len(row) for row in rows),
+        episodes=progress.episodes + len(read.episodes),
+        turns=progress.turns + sum(len(one.turns) for one in read.episodes),
+        tokens=progress.tokens + sum(len(row) for row in read.rows),
         wall_s=progress.wall_s + sum(clock.spent.values()),
     )
 
