@@ -193,6 +193,7 @@ def test_values_are_arranged_by_episode_and_turn() -> None:
     np.testing.assert_array_equal(values.V_high_BT, [[100, nan, 102, nan], [110, nan, nan, nan], [120, nan, nan, nan]])
     # Of the replies that could not be read: what U says.
     np.testing.assert_array_equal(values.V_low_BT, [[200, 201, 202, 3], [10, nan, nan, nan], [20, 21, nan, nan]])
+    np.testing.assert_array_equal(values.whole_BT, [[0, 0, 0, 1], [1, 0, 0, 0], [1, 1, 0, 0]])
     np.testing.assert_array_equal(values.U_final_B, [4, nan, 22])  # the second succeeded: nothing comes after
 
 

@@ -237,6 +237,21 @@ MUTANTS = {
         "before_BT[:, 1:] = subgoal_BT[:, :-1]",
         "before_BT[:, 1:] = subgoal_BT[:, 1:]",
     ),
+    "siblings: a whole reply is measured by those like it": (
+        "siblings",
+        "V_low_BT = np.where(whole_BT, U_BT, V_low_BT)",
+        "V_low_BT = V_low_BT + 0",
+    ),
+    "siblings: a whole reply speaks for an action": (
+        "siblings",
+        "np.where(whole_BT, -1, subgoal_BT)",
+        "subgoal_BT + 0",
+    ),
+    "siblings: nobody to measure a whole reply of turn 0 by": (
+        "siblings",
+        "before_BT[:, 0] = subgoal_BT.max(initial=-1) + 1",
+        "before_BT[:, 0] = -1",
+    ),
     "siblings: V_high at turns that kept": ("siblings", "np.where(d.boundary_BT, state_BT, -1)", "state_BT"),
     "lam_boundary: turn 0 counts": ("lam_boundary", "np.where(later_BT, place_BT, -1)", "place_BT"),
     "lam_boundary: siblings forgotten": (

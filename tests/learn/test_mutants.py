@@ -62,7 +62,7 @@ MUTANTS = {
     ),
     "a reply that could not be read is worth nothing": (
         "documents",
-        "np.where(np.isnan(table[V_LOW]), table[U], table[V_LOW])",
+        "np.where(whole_BT, table[U], table[V_LOW])",
         "np.nan_to_num(table[V_LOW])",
     ),
     "value of the subgoal read after it": (
@@ -162,6 +162,7 @@ def documents_hold(batch: ModuleType) -> bool:
     return (
         (row.kind_L.tolist(), set(points_of(row)), len(ended), len(windows)) == (KINDS, POINTS, 21, 5)
         and values.V_low_BT.tolist() == [[200, 201, 202, 3]]
+        and values.whole_BT.tolist() == [[False, False, False, True]]
         and {head for head, _, _ in points_of(only_acts)} == {0, 1, 2}
     )
 

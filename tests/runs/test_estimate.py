@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hiper.batch import NONE, OF_TOKEN, Document, Values, documents, gather_values
-from hiper.credit import gae, hae
+from hiper.credit import gae, hae, sibling_hae
 from hiper.records import Decision, Ending, Invalid, Trajectory, Turn
 from hiper.rollout import PlayError
 from hiper.runs.config import CreditConfig, Estimator, make_config
@@ -49,6 +49,7 @@ VALUES = Values(
     V_high_BT=np.array([[0.5, NAN, 0.6], [0.7, NAN, NAN]]),
     V_low_BT=np.array([[0.2, 0.1, 0.8], [0.3, 0.9, NAN]]),
     U_final_B=np.array([NAN, 2.0]),
+    whole_BT=np.array([[False, True, False], [False, False, False]]),
 )
 
 
@@ -114,6 +115,23 @@ def test_the_estimators_get_what_they_ask_for() -> None:
     np.testing.assert_allclose(found.target_U_BT, flat.return_BT)
     assert np.isnan(found.target_high_BT).all()
     assert np.isnan(found.target_low_BT).all()
+
+
+def test_siblings_are_told_which_replies_could_not_be_read() -> None:
+    config = CreditConfig(estimator="siblings", gamma=0.9, lam_low=0.8, lam_high=0.7, lam_boundary=0.6)
+    episodes = [replace(EPISODES[0], seed=5), replace(EPISODES[1], seed=5)] * 2
+    again = [0, 1, 0, 1]
+    values = Values(**{name: getattr(VALUES, name)[again] for name in Values.__slots__})
+    table = table_of(episodes, config)
+    arguments = (
+        table.rewards_BT, table.switches_BT, table.lengths_B, table.terminated_B, np.nan_to_num(values.U_BT),
+        values.V_high_BT, np.nan_to_num(values.V_low_BT), [0.0, 2.0, 0.0, 2.0], table.group_B, table.state_BT,
+        table.subgoal_BT, values.whole_BT,
+    )  # fmt: skip
+    wanted = sibling_hae(*arguments, gamma=0.9, lam_low=0.8, lam_high=0.7, lam_boundary=0.6, averaged_over=4)
+    found = estimate(table, values, config)
+    np.testing.assert_allclose(found.action_BT, wanted.action_BT)
+    np.testing.assert_allclose(found.switch_BT, wanted.switch_BT)
 
 
 @pytest.mark.parametrize(

@@ -154,13 +154,14 @@ def _builders(episode: int, trajectory: Trajectory, max_length: int | None, plan
 class Values:
     """What the critic says, environment units. NaN where nothing is defined: padding, V_high off boundaries.
 
-    V_low of a reply that could not be read is U.
+    whole_BT: replies that could not be read, each one decision as a whole; V_low is U there.
     """
 
     U_BT: Floats
     V_high_BT: Floats
     V_low_BT: Floats
     U_final_B: Floats
+    whole_BT: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
 def gather_values(trajectories: Sequence[Trajectory], rows: Sequence[Document], points: Sequence[Floats]) -> Values:
@@ -176,10 +177,12 @@ def gather_values(trajectories: Sequence[Trajectory], rows: Sequence[Document], 
     length_B = np.array([len(one.turns) for one in trajectories])
     final_B = table[U, np.arange(len(trajectories)), length_B].copy()
     table[U, np.arange(len(trajectories)), length_B] = np.nan
-    table[V_LOW] = np.where(np.isnan(table[V_LOW]), table[U], table[V_LOW])
+    whole_BT = np.isnan(table[V_LOW]) & (np.arange(longest + 1) < length_B[:, None])
+    table[V_LOW] = np.where(whole_BT, table[U], table[V_LOW])
     return Values(
         U_BT=table[U, :, :longest],
         V_high_BT=table[V_HIGH, :, :longest],
         V_low_BT=table[V_LOW, :, :longest],
         U_final_B=final_B,
+        whole_BT=whole_BT[:, :longest],
     )

@@ -167,7 +167,7 @@ def _hae(table: Table, values: Values, c: CreditConfig) -> Streams:
 
 def _siblings(table: Table, values: Values, c: CreditConfig) -> Streams:
     credit = sibling_hae(
-        *_hierarchy(table, values), table.group_B, table.state_BT, table.subgoal_BT,
+        *_hierarchy(table, values), table.group_B, table.state_BT, table.subgoal_BT, values.whole_BT,
         gamma=c.gamma, lam_low=c.lam_low, lam_high=c.lam_high, lam_boundary=c.lam_boundary,
         averaged_over=len(table.lengths_B),
     )  # fmt: skip
