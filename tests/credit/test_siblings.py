@@ -189,8 +189,8 @@ def test_weights_by_hand() -> None:
 def test_a_reply_that_could_not_be_read_is_not_measured_by_its_like() -> None:
     """Two tasks of four turns each: two replies are worth 8, two could not be read and got nothing.
 
-    U of each place, as the other task shows it: σ² = 64/3, τ² = (3/4 · 128 - 64)/3 = 32/3, so w = 3τ²/(3τ² + σ²) = .6, and
-    what could not be read misses .6 (8 + 8 + 0)/3 = 3.2. Among its like it would miss nothing.
+    U of each place, as the other task shows it: σ² = 64/3, τ² = (3/4 · 128 - 64)/3 = 32/3, so w = 3τ²/(3τ² + σ²) = .6,
+    and what could not be read misses .6 (8 + 8 + 0)/3 = 3.2. Among its like it would miss nothing.
     """
     n = 8
     ones, zeros, rewards, whole = (
