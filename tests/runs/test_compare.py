@@ -221,6 +221,10 @@ def test_time_left_is_told_by_kind_and_size(tmp_path: Path) -> None:
     for job in (flat, hae, broken, longer):
         board.settle(job)
     assert board.left_s() == 0
+    board = Board([start, flat, hae, broken, longer], workers=1)
+    board.settle(start, 70.0)
+    board.settle(flat, 50.0)  # done at another time: it tells the pace all the same
+    assert board.left_s() == pytest.approx(50.0 * (1 + 1 + 2))
 
 
 # At work

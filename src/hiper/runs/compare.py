@@ -34,7 +34,7 @@ from hiper.records import (
 )
 from hiper.report import ARENA_FILE
 from hiper.runs.arena import Entry, Job, Plan, jobs_of
-from hiper.runs.checkpoint import checkpoints, load_progress
+from hiper.runs.checkpoint import Progress, checkpoints, load_progress
 from hiper.runs.config import ConfigError, load_config
 from hiper.runs.folder import BOARD_FOLDER, Row, RunFolder
 from hiper.runs.run import Stopped, start
@@ -54,7 +54,7 @@ class Onlooker(Protocol):
 
 
 class Board:
-    """Outcomes so far, and the time that is left. A job is as large as its steps (imitation) or turns (training)."""
+    """How much is done, and the time that is left. A job is as large as its steps (imitation) or turns (training)."""
 
     def __init__(self, jobs: Sequence[Job], workers: int) -> None:
         self.jobs, self.workers = jobs, workers
@@ -62,8 +62,11 @@ class Board:
         self._before: dict[Path, float] = {}
         self._busy = {True: 0.0, False: 0.0}
 
-    def settle(self, job: Job) -> None:
-        """Over, whether well or badly."""
+    def settle(self, job: Job, seconds: float = 0.0) -> None:
+        """Over, whether well or badly. seconds: what it took, where that was not told on the way."""
+        if seconds:
+            self._before[job.out] = 0.0
+            self._busy[job.only_imitation] += seconds
         self.share[job.out] = 1.0
 
     def advance(self, job: Job, share: float, seconds: float) -> None:
@@ -102,17 +105,22 @@ class _Worker:
 
 def is_done(job: Job) -> bool:
     """Whether a run folder holds all that the job is to do, or says that it did."""
-    if (job.out / DONE_FILE).exists():
-        return True
+    progress = progress_of(job)
+    if progress is None or (job.out / DONE_FILE).exists():
+        return progress is not None
     stage = "sft" if job.only_imitation else "train"
-    found = checkpoints(job.out / CHECKPOINT_FOLDER, stage)
-    if not found:
-        return False
-    progress = load_progress(found[-1])
     over = progress.step >= job.config.sft.steps if job.only_imitation else is_over(job.config.train, progress)
     rows = read_jsonl(job.out / EVALS_FILE)
     evaluated = {row["split"] for row in rows if (row["stage"], row["step"]) == (stage, progress.step)}
     return over and evaluated >= set(job.config.eval.splits)
+
+
+def progress_of(job: Job) -> Progress | None:
+    """How far the job's stage has come; None where nothing of it is saved."""
+    if (job.out / DONE_FILE).exists():
+        return Progress(**json.loads((job.out / DONE_FILE).read_text(encoding="utf-8")))
+    found = checkpoints(job.out / CHECKPOINT_FOLDER, "sft" if job.only_imitation else "train")
+    return load_progress(found[-1]) if found else None
 
 
 def state(job: Job) -> str:
@@ -158,11 +166,12 @@ class Comparison:
 
     def _settle_what_is_done(self) -> None:
         """An imitation is done, too, when no run needs it any more."""
-        done = {job.out for job in self.jobs if is_done(job)}
+        done = {job.out: progress_of(job) for job in self.jobs if is_done(job)}
         needed = {job.start for job in self.jobs if job.out not in done}
         for job in self.jobs:
             if job.out in done or (job.only_imitation and job.out not in needed):
-                self._settle(job, "done", "")
+                progress = done.get(job.out)
+                self._settle(job, "done", "", progress.wall_s if progress else 0.0)
         for entry in self.plan.entries:  # those that are not to be done now may be done all the same
             if entry.job.out not in self.board.share and is_done(entry.job):
                 self.outcome[entry.job.out] = ("done", "")
@@ -251,9 +260,9 @@ class Comparison:
             self._write()
             self.onlooker.say(f"{worker.job.name}: {state if not reason else f'{state} ({reason})'}")
 
-    def _settle(self, job: Job, state: str, reason: str) -> None:
+    def _settle(self, job: Job, state: str, reason: str, seconds: float = 0.0) -> None:
         self.outcome[job.out] = (state, reason)
-        self.board.settle(job)
+        self.board.settle(job, seconds)
 
     def _write(self) -> None:
         """What the report reads: the plan, and how each run ended."""
