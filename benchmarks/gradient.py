@@ -1,6 +1,6 @@
 """How good is the gradient of one update? Every estimator on the same episodes of one agent.
 
-    python -m benchmarks.gradient RUN [key=value ...] [--critic 20] [--rounds 40] [--json FILE]
+    python -m benchmarks.gradient RUN [key=value ...] [--critic 20] [--rounds 40] [--only NAME ...] [--json FILE]
 
 RUN is the folder of a run, its imitation included (`runs/arena/starts/...` of a comparison); key=value changes its
 settings, e.g. env.options.chain=4. The policy stays as it is. Its value heads first learn from `--critic` batches of
@@ -73,6 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings to change")
     parser.add_argument("--critic", type=int, default=20, help="batches that the critic learns from (%(default)s)")
     parser.add_argument("--rounds", type=int, default=40, help="batches that are measured, 3 at least (%(default)s)")
+    names = [name for name in ESTIMATORS if name != TRUTH]
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="NAME",
+        choices=names,
+        help=f"an estimator, by its name; of {', '.join(names)}",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - for standard output")
     args = parser.parse_args(argv)
     if args.rounds < 3:
@@ -83,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if found is None:
         parser.error(f"{args.run}: no checkpoint there")
     started = time.perf_counter()
-    gradients = measure(config, found, critic=args.critic, rounds=args.rounds)
+    gradients = measure(config, found, args.only or names, critic=args.critic, rounds=args.rounds)
     figures = compared(gradients)
     whole = {
         "run": args.run.name, "settings": args.overrides, "critic": args.critic, "rounds": args.rounds,
@@ -104,8 +112,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(config: Config, checkpoint: Path, *, critic: int, rounds: int) -> dict[str, Floats]:
-    """Gradients [rounds, weights] of each estimator."""
+def measure(
+    config: Config, checkpoint: Path, estimators: Sequence[str], *, critic: int, rounds: int
+) -> dict[str, Floats]:
+    """Gradients [rounds, weights] of each estimator, and of the truth."""
     set_up_torch(config.threads or 1)
     policy = load_policy(checkpoint, device=config.model.device, dtype=config.model.dtype)
     learner = build_learner(config, policy, build_optimizer(config.train.optim, policy))
@@ -116,7 +126,10 @@ def measure(config: Config, checkpoint: Path, *, critic: int, rounds: int) -> di
         only_values = changed(config, {"train": {"critic_warmup": critic + 1}, "credit": {"estimator": "hae", **ONES}})
         for _ in range(critic):
             progress = train_round(only_values, world, sampler, learner, progress).progress
-        names = {name: changed(config, {"credit": {**c, "normalise": "none"}}) for name, c in ESTIMATORS.items()}
+        names = {
+            name: changed(config, {"credit": {**ESTIMATORS[name], "normalise": "none"}})
+            for name in (*estimators, TRUTH)
+        }
         found: dict[str, list[Floats]] = {name: [] for name in names}
         for index in range(rounds):
             for name, gradient in one_round(names, config, world, sampler, learner, policy, critic + index).items():
@@ -144,7 +157,7 @@ def one_round(
 ) -> dict[str, Floats]:
     """Play once; each estimator's gradient on what was played."""
     played = collect(config, world, sampler, step)
-    read = reread(learnable(played, names["RLOO"]), policy, config)
+    read = reread(learnable(played, names[TRUTH]), policy, config)
     out = {}
     for name, its in names.items():
         examples, _ = examples_of(read, table_of(read.episodes, its.credit), its.credit)

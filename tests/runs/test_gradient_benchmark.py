@@ -65,6 +65,12 @@ def test_it_runs_on_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     found = json.loads(capsys.readouterr().out)
     assert found["estimators"].keys() == ESTIMATORS.keys() - {TRUTH}
     assert (found["rounds"], found["critic"], found["episodes"]) == (3, 1, 8)
+    some = ["--only", "GRPO", "--only", "siblings"]
+    few_rounds = ["train.episodes=8", "--critic", "1", "--rounds", "3"]
+    assert main([str(tmp_path / "run"), *few_rounds, *some, "--json", "-"]) == 0
+    few = json.loads(capsys.readouterr().out)["estimators"]
+    assert list(few) == ["GRPO", "siblings"]
+    assert few["GRPO"]["noise"] == pytest.approx(found["estimators"]["GRPO"]["noise"], nan_ok=True)
 
 
 def test_a_folder_without_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
