@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiper.agents import INTERFACES, AgentError, Interface, admits, interface, template_verb
+from hiper.agents import INTERFACES, AgentError, Interface, Reply, admits, interface, template_verb
 from hiper.records import Decision, Invalid, Kind, Span
 
 PLAN = INTERFACES["plan_execute"]
@@ -34,7 +34,7 @@ CLEAN = st.text(min_size=1).map(str.strip).filter(lambda text: text != "" and "<
 
 def test_a_switch_is_read_part_by_part() -> None:
     text = "<switch>SWITCH</switch><subgoal>find mug</subgoal><action>go to desk 1</action>"
-    reply = PLAN.parse(text, subgoal="", cut=False)
+    reply = PLAN.parse(text, subgoal="find desk", cut=False)
     assert (reply.decision, reply.subgoal, reply.action) == (Decision.SWITCH, "find mug", "go to desk 1")
     assert reply.invalid is None
     # 8 + 6 + 9 bytes of switch, then 9 + 8 + 10 of subgoal, then 8 + 12 + 9 of action.
@@ -55,22 +55,22 @@ def test_keep_goes_on_under_the_subgoal_in_force() -> None:
     assert PLAN.format(Decision.KEEP, "find mug", "take mug 1 from desk 1") == text
 
 
-def test_the_copy_of_a_subgoal_belongs_to_no_decision() -> None:
+def test_a_copy_of_the_subgoal_that_the_model_writes_is_part_of_its_action() -> None:
     text = "<switch>KEEP</switch> <subgoal> find mug </subgoal>\n<action>look</action>"
     reply = PLAN.parse(text, subgoal="find mug", cut=False)
     assert reply.invalid is None
-    # The space after </switch> is the switch's (22 bytes); the copy with its line break nobody's (22 to 52).
-    assert reply.bytes == {Kind.SWITCH: Span(start=0, stop=22), Kind.ACTION: Span(start=52, stop=73)}
+    assert reply.bytes == {Kind.SWITCH: Span(start=0, stop=21), Kind.ACTION: Span(start=21, stop=73)}
 
 
-def test_white_space_belongs_to_the_block_before_it() -> None:
+def test_white_space_belongs_to_the_block_after_it() -> None:
     text = "\n<switch> SWITCH </switch>  <subgoal>\nfind mug</subgoal>\n\n<action> look </action>\n"
-    reply = PLAN.parse(text, subgoal="", cut=False)
+    reply = PLAN.parse(text, subgoal="find desk", cut=False)
     assert (reply.subgoal, reply.action, reply.invalid) == ("find mug", "look", None)
-    starts = {kind: text[span.start : span.stop] for kind, span in reply.bytes.items()}
-    assert starts[Kind.SWITCH] == "\n<switch> SWITCH </switch>  "
-    assert starts[Kind.SUBGOAL] == "<subgoal>\nfind mug</subgoal>\n\n"
-    assert starts[Kind.ACTION] == "<action> look </action>\n"
+    assert parts(reply, text) == [
+        (Kind.SWITCH, "\n<switch> SWITCH </switch>"),
+        (Kind.SUBGOAL, "  <subgoal>\nfind mug</subgoal>"),
+        (Kind.ACTION, "\n\n<action> look </action>\n"),
+    ]
 
 
 def test_angle_brackets_that_are_no_tags_are_plain_text() -> None:
@@ -129,7 +129,50 @@ def test_a_malformed_reply_says_why(grammar: Interface, text: str, reason: Inval
     assert reply.invalid is reason
     assert (reply.decision, reply.action) == (Decision.KEEP, "")
     assert reply.subgoal == ("find mug" if grammar.plans else "")
-    assert reply.bytes == {Kind.ACTION: Span(start=0, stop=len(text))}
+    assert "".join(part for _, part in parts(reply, text)) == text
+
+
+def parts(reply: Reply, text: str) -> list[tuple[Kind, str]]:
+    """What each decision wrote, in order."""
+    ranges = sorted(reply.bytes.items(), key=lambda item: item[1].start)
+    return [(kind, text.encode()[span.start : span.stop].decode()) for kind, span in ranges]
+
+
+@pytest.mark.parametrize(
+    ("text", "in_force", "expected"),
+    [
+        ("", "find mug", [(Kind.SWITCH, "")]),
+        ("<action>look</action>", "find mug", [(Kind.SWITCH, "<action>look</action>")]),
+        ("<switch>keep</switch><action>", "find mug", [(Kind.SWITCH, "<switch>keep</switch><action>")]),
+        ("hm <switch>KEEP</switch>", "find mug", [(Kind.SWITCH, "hm <switch>KEEP</switch>"), (Kind.ACTION, "")]),
+        ("<switch>KEEP</switch> loo", "find mug", [(Kind.SWITCH, "<switch>KEEP</switch>"), (Kind.ACTION, " loo")]),
+        ("<switch>SWITCH</switch><action>look</action>", "find mug",
+         [(Kind.SWITCH, "<switch>SWITCH</switch>"), (Kind.SUBGOAL, "<action>look</action>")]),
+        ("<switch>SWITCH</switch><subgoal> </subgoal>!", "find mug",
+         [(Kind.SWITCH, "<switch>SWITCH</switch>"), (Kind.SUBGOAL, "<subgoal> </subgoal>!")]),
+        ("<switch>SWITCH</switch>\n<subgoal>go</subgoal>\n<action>", "find mug",
+         [(Kind.SWITCH, "<switch>SWITCH</switch>"), (Kind.SUBGOAL, "\n<subgoal>go</subgoal>"),
+          (Kind.ACTION, "\n<action>")]),
+        ("<switch>SWITCH</switch><subgoal>go</subgoal>?", "",
+         [(Kind.SUBGOAL, "<switch>SWITCH</switch><subgoal>go</subgoal>"), (Kind.ACTION, "?")]),
+        ("<switch>KEEP</switch><action>look</action>", "",
+         [(Kind.SUBGOAL, "<switch>KEEP</switch><action>look</action>")]),
+    ],
+)  # fmt: skip
+def test_a_reply_goes_wrong_in_one_of_its_decisions(text: str, in_force: str, expected: list[tuple[Kind, str]]) -> None:
+    reply = PLAN.parse(text, subgoal=in_force, cut=False)
+    assert reply.invalid is not None
+    assert parts(reply, text) == expected
+
+
+def test_with_nothing_to_keep_a_switch_is_no_decision() -> None:
+    text = "<switch>SWITCH</switch><subgoal>find mug</subgoal><action>look</action>"
+    plan = "<switch>SWITCH</switch><subgoal>find mug</subgoal>"
+    assert parts(PLAN.parse(text, subgoal="", cut=False), text) == [
+        (Kind.SUBGOAL, plan),
+        (Kind.ACTION, "<action>look</action>"),
+    ]
+    assert [kind for kind, _ in parts(PLAN.parse(text, subgoal="x", cut=False), text)] == list(Kind)
 
 
 def test_there_is_nothing_to_keep_at_the_start() -> None:
@@ -185,6 +228,7 @@ def test_any_text_is_read_and_what_is_valid_survives_its_canonical_form(
     else:
         assert (reply.decision, reply.action) == (Decision.KEEP, "")
         assert reply.subgoal == (subgoal if grammar.plans else "")
+    if not grammar.plans:
         assert reply.bytes == {Kind.ACTION: Span(start=0, stop=len(text.encode()))}
 
 

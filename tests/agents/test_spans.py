@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hiper.agents import INTERFACES, Reply, token_spans
 from hiper.records import Decision, Kind, Span, Spans
 
-PLAN = INTERFACES["plan_execute"]
+PLAN, COPY = INTERFACES["plan_execute"], INTERFACES["plan_execute_copy"]
 _WORDS = st.text(min_size=1, max_size=12).map(str.strip).filter(lambda text: text != "" and "<" not in text)
 _SPACE = st.sampled_from(["", " ", "\n", " \n"])
 
@@ -35,13 +35,19 @@ def tokens_of(draw: st.DrawFn, text: str) -> tuple[bytes, ...]:
 
 
 def kinds_by_definition(reply: Reply, pieces: Sequence[bytes]) -> list[Kind | None]:
-    """The kind of each token: that of the byte it begins with; the action for those behind all bytes."""
+    """The kind of each token: that of the byte it begins with; the last decision for those behind all bytes."""
     length = sum(map(len, pieces))
+    of_byte = kinds_of_bytes(reply, length)
+    last = max(reply.bytes, key=lambda kind: reply.bytes[kind].start)
+    starts = [len(b"".join(pieces[:index])) for index in range(len(pieces))]
+    return [last if start == length else of_byte[start] for start in starts]
+
+
+def kinds_of_bytes(reply: Reply, length: int) -> list[Kind | None]:
     of_byte: list[Kind | None] = [None] * length
     for kind, span in reply.bytes.items():
         of_byte[span.start : span.stop] = [kind] * len(span)
-    starts = [len(b"".join(pieces[:index])) for index in range(len(pieces))]
-    return [Kind.ACTION if start == length else of_byte[start] for start in starts]
+    return of_byte
 
 
 def kinds_of(spans: Spans, count: int) -> list[Kind | None]:
@@ -61,19 +67,51 @@ def test_each_token_has_the_kind_of_its_first_byte(data: st.DataObject) -> None:
     assert kinds_of(token_spans(reply, pieces), len(pieces)) == kinds_by_definition(reply, pieces)
 
 
-@given(text=replies())
-def test_byte_ranges_cut_the_reply_into_its_parts(text: str) -> None:
-    reply = PLAN.parse(text, subgoal="tasse à café", cut=False)
+@given(text=replies(), in_force=st.sampled_from(["", "tasse à café"]))
+def test_byte_ranges_cut_the_reply_into_its_parts(text: str, in_force: str) -> None:
+    reply = PLAN.parse(text, subgoal=in_force, cut=False)
     data = text.encode()
     ranges = sorted(reply.bytes.values(), key=lambda span: span.start)
-    assert ranges[0].start == 0
-    assert ranges[-1].stop == len(data)
-    gaps = [data[left.stop : right.start] for left, right in pairwise(ranges) if left.stop != right.start]
-    assert [gap.decode().strip() for gap in gaps] in ([], ["<subgoal>tasse à café</subgoal>"])
+    assert (ranges[0].start, ranges[-1].stop) == (0, len(data))
+    assert all(left.stop == right.start for left, right in pairwise(ranges))
     if reply.invalid is None:
         opening = {Kind.SWITCH: "<switch>", Kind.SUBGOAL: "<subgoal>", Kind.ACTION: "<action>"}
+        if not in_force:
+            opening[Kind.SUBGOAL] = "<switch>"
+        if reply.decision is Decision.KEEP and "<subgoal>" in text:
+            opening[Kind.ACTION] = "<subgoal>"
         for kind, span in reply.bytes.items():
             assert data[span.start : span.stop].decode().lstrip().startswith(opening[kind])
+
+
+_PIECES = st.sampled_from(
+    ["<switch>", "</switch>", "<subgoal>", "</subgoal>", "<action>", "</action>", "KEEP", "SWITCH", "tasse à café", " "]
+)
+
+
+@given(
+    st.one_of(replies(), st.lists(_PIECES, max_size=14).map("".join)), st.sampled_from(["", "tasse à café"]), st.data()
+)
+def test_what_a_byte_decides_does_not_depend_on_what_follows(text: str, in_force: str, data: st.DataObject) -> None:
+    """A value is read before the decision; were a decision told by what comes after it, the value would know that."""
+    begun = text[: data.draw(st.integers(0, len(text)))]
+    length = len(begun.encode())
+    whole, part = (PLAN.parse(some, subgoal=in_force, cut=False) for some in (text, begun))
+    assert kinds_of_bytes(whole, len(text.encode()))[:length] == kinds_of_bytes(part, length)
+
+
+def test_what_code_wrote_is_no_decision_wherever_the_reply_ends() -> None:
+    text, trigger, end = (
+        "<switch>KEEP</switch><subgoal>tasse à café</subgoal><action>look</action>",
+        len("<switch>KEEP</switch>"),
+        len("<switch>KEEP</switch><subgoal>tasse à café</subgoal>".encode()),
+    )
+    wanted = [Kind.SWITCH] * trigger + [None] * (end - trigger) + [Kind.ACTION] * (len(text.encode()) - end)
+    for stop in range(len(text) + 1):
+        length = len(text[:stop].encode())
+        if stop >= trigger:
+            reply = COPY.parse(text[:stop], subgoal="tasse à café", cut=stop < len(text))
+            assert kinds_of_bytes(reply, length) == wanted[:length]
 
 
 def test_a_tag_split_over_tokens_and_an_end_token() -> None:
@@ -85,7 +123,7 @@ def test_a_tag_split_over_tokens_and_an_end_token() -> None:
 
 def test_a_part_in_which_no_token_begins_has_no_span() -> None:
     text = "<switch>SWITCH</switch><subgoal>a</subgoal><action>look</action>"
-    reply = PLAN.parse(text, subgoal="", cut=False)
+    reply = PLAN.parse(text, subgoal="find mug", cut=False)
     assert token_spans(reply, (text.encode(),)) == Spans(switch=Span(start=0, stop=1))
     assert token_spans(reply, ()) == Spans()
 
@@ -102,13 +140,13 @@ def test_bytes_that_are_no_text_do_not_move_the_spans() -> None:
         b"<action>",
         b"\xffgo</action>",
     )
-    reply = PLAN.parse(b"".join(pieces).decode(errors="replace"), subgoal="", cut=False)
+    reply = PLAN.parse(b"".join(pieces).decode(errors="replace"), subgoal="find mug", cut=False)
     assert reply.invalid is None
     assert token_spans(reply, pieces) == Spans(
         switch=Span(start=0, stop=1), subgoal=Span(start=1, stop=6), action=Span(start=6, stop=8)
     )
 
 
-def test_the_end_token_of_an_empty_reply_is_its_action() -> None:
-    reply = PLAN.parse("", subgoal="", cut=False)
-    assert token_spans(reply, (b"",)) == Spans(action=Span(start=0, stop=1))
+def test_the_end_token_of_an_empty_reply_is_its_first_decision() -> None:
+    for in_force, spans in (("", Spans(subgoal=Span(start=0, stop=1))), ("x", Spans(switch=Span(start=0, stop=1)))):
+        assert token_spans(PLAN.parse("", subgoal=in_force, cut=False), (b"",)) == spans

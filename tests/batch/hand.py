@@ -57,38 +57,43 @@ def episode(
 
 
 def four_turns(*, ending: Ending = Ending.TURN_LIMIT, window: bool = False) -> Trajectory:
-    """SWITCH; KEEP with the subgoal copied; SWITCH; a reply that does not parse.
+    """The first subgoal; KEEP with the subgoal copied by code; SWITCH; a reply that does not parse.
 
     Contexts are tens (10, 11, 12; 20, 21; 30; 40; at the end 50, 51), replies hundreds (100 + 10 t + place).
     """
     switch = Decision.SWITCH
-    first = spans(switch=(0, 1), subgoal=(1, 3), action=(3, 5))
+    first = spans(subgoal=(0, 3), action=(3, 5))
     return episode(
         turn(0, [10, 11, 12], [100, 101, 102, 103, 104], first, decision=switch),
         turn(1, [20, 21], [110, 111, 112, 113], spans(switch=(0, 1), action=(2, 4)), fresh=window),
         turn(
             2, [30], [120, 121, 122], spans(switch=(0, 1), subgoal=(1, 2), action=(2, 3)), decision=switch, fresh=window
         ),
-        turn(3, [40], [130, 131], spans(action=(0, 2)), invalid=Invalid.NO_SWITCH_TAG, fresh=window),
+        turn(3, [40], [130, 131], spans(switch=(0, 2)), invalid=Invalid.NO_SWITCH_TAG, fresh=window),
         ending=ending,
         final_is_fresh=window,
     )
 
 
 def random_episode(seed: int, *, ids: int = 300, layout: str = "mixed", longest: int = 4) -> Trajectory:
-    """Any number of turns, replies with and without each part; `layout`: "transcript", "window" or "mixed"."""
+    """Any number of turns, replies that end in each of their parts; `layout`: "transcript", "window" or "mixed"."""
     rng = np.random.default_rng(seed)
 
     def some(low: int, high: int) -> list[int]:
         return rng.integers(1, ids, rng.integers(low, high + 1)).tolist()
 
-    turns = []
+    turns, plans, in_force = [], rng.random() < 0.9, False
     for index in range(rng.integers(1, longest + 1)):
         fresh = index == 0 or {"transcript": False, "window": True}.get(layout, bool(rng.random() < 0.3))
-        parts = dict.fromkeys(("switch", "gap", "subgoal", "action"), 0) | {"action": int(rng.integers(1, 4))}
-        is_valid, is_switch = rng.random() < 0.8, rng.random() < 0.5
-        if is_valid:
-            parts |= {"switch": int(rng.integers(1, 3)), "subgoal" if is_switch else "gap": int(rng.integers(1, 4))}
+        is_switch = plans and (not in_force or rng.random() < 0.5)
+        names = (
+            (["switch"] if in_force else []) + (["subgoal"] if is_switch else ["gap"] if in_force else []) + ["action"]
+        )
+        is_valid = rng.random() < 0.8
+        if not is_valid:
+            names = names[: rng.integers(1, len(names) + 1)]
+        parts = {name: int(rng.integers(1, 4)) for name in names}
+        in_force |= is_switch and is_valid
         stops = np.cumsum(list(parts.values())).tolist()
         where = {
             kind: (stop - size, stop)

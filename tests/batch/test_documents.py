@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hiper.batch import BatchError, Document, Values, documents, gather_values
 from hiper.batch.documents import ACTION, KIND, NONE, OF_TOKEN, SUBGOAL, SWITCH, V_HIGH, V_LOW, U
-from hiper.records import Decision, Ending, Kind
+from hiper.records import Decision, Ending
 from tests.batch.hand import episode, four_turns, random_episode, spans, turn
 
 SEEDS = st.integers(0, 10**6)
@@ -29,10 +29,21 @@ def test_a_transcript_is_one_document() -> None:
     assert (
         document.turn_L.tolist() == [-1] * 3 + [0] * 5 + [-1] * 2 + [1] * 4 + [-1] + [2] * 3 + [-1] + [3] * 2 + [-1] * 2
     )
-    # Turn 0 must SWITCH: that token (100) is not trained. The copied subgoal (111) decides nothing. What does not parse
-    # (130, 131) is an action, a bad one.
-    kinds = {4: SUBGOAL, 5: SUBGOAL, 6: ACTION, 7: ACTION, 10: SWITCH, 12: ACTION, 13: ACTION, 15: SWITCH, 16: SUBGOAL}
-    kinds |= {17: ACTION, 19: ACTION, 20: ACTION}
+    # At turn 0 there is nothing to keep: SWITCH (100) is part of the subgoal. The copied subgoal (111) decides nothing.
+    # What does not parse (130, 131) went wrong in its switch.
+    kinds = {
+        3: SUBGOAL,
+        4: SUBGOAL,
+        5: SUBGOAL,
+        6: ACTION,
+        7: ACTION,
+        10: SWITCH,
+        12: ACTION,
+        13: ACTION,
+        15: SWITCH,
+        16: SUBGOAL,
+    }
+    kinds |= {17: ACTION, 19: SWITCH, 20: SWITCH}
     assert document.kind_L.tolist() == [kinds.get(place, NONE) for place in range(23)]
     is_reply = document.turn_L >= 0
     np.testing.assert_array_equal(document.logprob_L, np.where(is_reply, -document.ids_L / 100, 0.0))
@@ -46,11 +57,11 @@ def test_values_are_read_just_before_what_they_judge() -> None:
         (U, 14, 2),
         (U, 18, 3),
         (U, 22, 4),  # the state after the last turn: the end of what the model would have read next
-        (V_HIGH, 3, 0),  # the switch is written, the subgoal (from 4 on) is not
-        (V_HIGH, 15, 2),
+        (V_HIGH, 2, 0),  # with nothing to keep, where U is
+        (V_HIGH, 15, 2),  # the switch is written, the subgoal (at 16) is not
         (V_LOW, 5, 0),  # the subgoal is written, the action (from 6 on) is not
         (V_LOW, 11, 1),  # the copied subgoal lies between the switch and the action
-        (V_LOW, 16, 2),  # the reply of turn 3 could not be read: nothing is settled before its action
+        (V_LOW, 16, 2),  # the reply of turn 3 came to no action
     ]
 
 
@@ -72,7 +83,7 @@ def test_windows_are_documents_of_their_own() -> None:
         [50, 51],
     ]
     assert [points(row) for row in rows] == [
-        [(U, 2, 0), (V_HIGH, 3, 0), (V_LOW, 5, 0)],
+        [(U, 2, 0), (V_HIGH, 2, 0), (V_LOW, 5, 0)],
         [(U, 1, 1), (V_LOW, 3, 1)],
         [(U, 0, 2), (V_HIGH, 1, 2), (V_LOW, 2, 2)],
         [(U, 0, 3)],
@@ -115,7 +126,7 @@ def test_a_boundary_without_subgoal_is_judged_where_the_reply_begins() -> None:
             )
         ]
     )
-    assert points(document) == [(U, 1, 0), (U, 4, 1), (V_HIGH, 1, 0), (V_HIGH, 4, 1), (V_LOW, 5, 1)]
+    assert points(document) == [(U, 1, 0), (U, 4, 1), (V_HIGH, 1, 0), (V_HIGH, 4, 1), (V_LOW, 1, 0), (V_LOW, 5, 1)]
     assert document.kind_L.tolist() == [NONE, NONE, ACTION, ACTION, NONE, SWITCH, ACTION]
 
 
@@ -124,7 +135,6 @@ def test_a_boundary_without_subgoal_is_judged_where_the_reply_begins() -> None:
     [
         (turn(0, [10], [], spans()), "episode 0, turn 0: no sampled tokens"),
         (turn(0, [], [100], spans(action=(0, 1))), "turn 0 has an empty context"),
-        (turn(0, [10], [100], spans(switch=(0, 1))), "turn 0 has no action span"),
     ],
 )
 def test_episodes_that_cannot_be_documents(broken, message: str) -> None:  # type: ignore[no-untyped-def]
@@ -146,35 +156,29 @@ def test_nothing_is_lost_or_moved(seed: int) -> None:
         assert row.ids_L[places].tolist() == list(t.reply_ids)
         assert row.logprob_L[places].tolist() == list(t.reply_logprobs)
         for kind, span in t.spans.items():
-            trained = [NONE if kind is Kind.SWITCH and t.index == 0 else KIND[kind]] * len(span)
-            assert row.kind_L[places[span.start : span.stop]].tolist() == trained
-        assert (row.kind_L[places] != NONE).sum() == sum(
-            len(span) for kind, span in t.spans.items() if not (kind is Kind.SWITCH and t.index == 0)
-        )
+            assert row.kind_L[places[span.start : span.stop]].tolist() == [KIND[kind]] * len(span)
+        assert (row.kind_L[places] != NONE).sum() == sum(len(span) for _, span in t.spans.items())
 
 
 @given(seed=SEEDS)
 def test_every_turn_has_its_values(seed: int) -> None:
-    """U once a turn, V_high once a boundary, U once more after a cut; V_low right before an action.
-
-    Where a reply could not be read there is none; where there never is a choice to switch, there is one at every turn.
-    """
+    """U once a turn and after a cut; V_high once a boundary, right before a subgoal; V_low right before an action."""
     one = random_episode(seed)
     rows = documents([one])
     asked = [(head, t) for row in rows for head, _, t in points(row)]
     count = len(one.turns)
     wanted = [(U, t) for t in range(count + (not one.ending.is_terminal))]
-    flat = all(t.spans.switch is None for t in one.turns)
-    wanted += [(V_LOW, t.index) for t in one.turns if flat or t.spans.switch is not None]
-    wanted += [(V_HIGH, t.index) for t in one.turns if t.opens_segment]
+    wanted += [(V_LOW, t.index) for t in one.turns if t.spans.action]
+    wanted += [(V_HIGH, t.index) for t in one.turns if t.opens_segment or t.spans.subgoal]
     assert sorted(asked) == sorted(wanted)
     for row in rows:
         for head, place, t in points(row):
             (reply,) = np.nonzero(row.turn_L == t)
-            (action,) = np.nonzero((row.turn_L == t) & (row.kind_L == ACTION))
-            if head == V_LOW:
-                assert place == action[0] - 1
-            elif head == U:
+            kind = {V_LOW: ACTION, V_HIGH: SUBGOAL}.get(head)
+            (decided,) = np.nonzero((row.turn_L == t) & (row.kind_L == kind)) if kind else ([],)
+            if len(decided):
+                assert place == decided[0] - 1
+            else:  # U, and V_high of an agent that never plans
                 assert place == (reply[0] - 1 if len(reply) else len(row) - 1)
 
 
@@ -183,7 +187,7 @@ def test_values_are_arranged_by_episode_and_turn() -> None:
     trajectories = [
         four_turns(window=True),
         episode(turn(0, [10], [100], spans(action=(0, 1))), ending=Ending.SUCCEEDED),
-        episode(turn(0, [10], [100], spans(action=(0, 1))), turn(1, [20], [110], spans(action=(0, 1)))),
+        episode(turn(0, [10], [100], spans(subgoal=(0, 1))), turn(1, [20], [110], spans(switch=(0, 1)))),
     ]
     rows = documents(trajectories)
     read = [100.0 * row.head_P + 10 * row.episode + row.point_turn_P for row in rows]
@@ -191,9 +195,8 @@ def test_values_are_arranged_by_episode_and_turn() -> None:
     nan = np.nan
     np.testing.assert_array_equal(values.U_BT, [[0, 1, 2, 3], [10, nan, nan, nan], [20, 21, nan, nan]])
     np.testing.assert_array_equal(values.V_high_BT, [[100, nan, 102, nan], [110, nan, nan, nan], [120, nan, nan, nan]])
-    # Of the replies that could not be read: what U says.
-    np.testing.assert_array_equal(values.V_low_BT, [[200, 201, 202, 3], [10, nan, nan, nan], [20, 21, nan, nan]])
-    np.testing.assert_array_equal(values.whole_BT, [[0, 0, 0, 1], [1, 0, 0, 0], [1, 1, 0, 0]])
+    # Of replies that came to no action: the value before the decision that they went wrong in.
+    np.testing.assert_array_equal(values.V_low_BT, [[200, 201, 202, 3], [210, nan, nan, nan], [120, 21, nan, nan]])
     np.testing.assert_array_equal(values.U_final_B, [4, nan, 22])  # the second succeeded: nothing comes after
 
 

@@ -30,13 +30,13 @@ def test_every_token_gets_the_advantage_of_its_decision() -> None:
     (example,) = assign(documents([four_turns()]), telling(1, 4))
     assert example.advantage_L.tolist() == [
         *[0, 0, 0],
-        *[0, 2000, 2000, 3000, 3000],  # the first switch is forced; subgoal of turn 0 twice, action of turn 0 twice
+        *[2000, 2000, 2000, 3000, 3000],  # the subgoal of turn 0, of which SWITCH is part, and the action
         *[0, 0],
         *[1001, 0, 3001, 3001],  # KEEP of turn 1, a copied subgoal, the action
         *[0],
         *[1002, 2002, 3002],
         *[0],
-        *[3003, 3003],
+        *[1003, 1003],
         *[0, 0],
     ]
 
@@ -66,7 +66,7 @@ def test_the_state_after_a_cut_has_no_target_in_short_episodes_either(window: bo
         for head, t, target in zip(e.document.head_P, e.document.point_turn_P, e.target_P, strict=True)
     ]
     assert [(int(head), int(t)) for head, t, target in found if np.isnan(target)] == [(U, 1)]
-    assert TokenBatch.of(of_cut).points == 2  # U and V_high of the one turn, whose reply could not be read
+    assert TokenBatch.of(of_cut).points == 3  # U, V_high and V_low of the one turn
 
 
 def test_episodes_do_not_mix() -> None:
@@ -101,8 +101,8 @@ def test_assigned_by_a_slow_loop(seed: int) -> None:
 def test_denominators() -> None:
     examples = assign(documents([four_turns(), four_turns(window=True)]), telling(2, 4))
     batch = TokenBatch.of(examples)
-    # An episode trains 4 + 3 + 3 + 2 tokens and has 4 + 2 + 3 targets, however it is laid out.
-    assert (batch.tokens, batch.points) == (2 * 12, 2 * 9)
+    # An episode trains 5 + 3 + 3 + 2 tokens and has 4 + 2 + 3 targets, however it is laid out.
+    assert (batch.tokens, batch.points) == (2 * 13, 2 * 9)
     assert len(batch.examples) == 6
 
 

@@ -10,18 +10,18 @@ from hiper import credit
 from tests.credit.batches import NAN, Batch, random_batch
 
 Arrays = dict[str, np.ndarray]
-_OWN = ("group_B", "state_BT", "subgoal_BT", "whole_BT", "turn_BL", "V_BL")
+_OWN = ("group_B", "state_BT", "subgoal_BT", "before_BT", "turn_BL", "V_BL")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A batch, its tasks, states, subgoals and replies that count as a whole, and its tokens: one to three a turn."""
+    """A batch, its tasks, states, subgoals and subgoals before the turn, and its tokens: one to three a turn."""
 
     batch: Batch
     group_B: np.ndarray
     state_BT: np.ndarray
     subgoal_BT: np.ndarray
-    whole_BT: np.ndarray
+    before_BT: np.ndarray
     turn_BL: np.ndarray
     V_BL: np.ndarray
 
@@ -46,7 +46,7 @@ class Sample:
             batch=batch,
             state_BT=np.where(self.batch.mask_BT, self.state_BT, -99),
             subgoal_BT=np.where(self.batch.mask_BT, self.subgoal_BT, -99),
-            whole_BT=self.whole_BT | ~self.batch.mask_BT,
+            before_BT=np.where(self.batch.mask_BT, self.before_BT, -99),
             V_BL=np.where(self.turn_BL >= 0, self.V_BL, NAN),
         )
 
@@ -73,7 +73,7 @@ def random_sample(
         group_B=rng.permutation(np.repeat(rng.choice(99, size=len(sizes), replace=False), sizes)),
         state_BT=rng.integers(-1, 3, size=shape),
         subgoal_BT=rng.integers(-1, 2, size=shape),
-        whole_BT=rng.random(shape) < 0.3,
+        before_BT=rng.integers(-1, 2, size=shape),
         turn_BL=turn_BL,
         V_BL=rng.normal(size=turn_BL.shape),
     )
@@ -106,7 +106,7 @@ class Estimator:
     settings: dict[str, Any]
 
     def hidden(self, sample: Sample) -> Sample:
-        return sample.unread_as_nan(U_at_turn_0=self.takes == FLAT or "whole_BT" in self.takes)
+        return sample.unread_as_nan(U_at_turn_0=self.takes == FLAT)
 
     def __call__(self, sample: Sample, room: Any = credit) -> Arrays:
         arrays = sample.arrays()
@@ -135,9 +135,9 @@ ESTIMATORS: dict[str, Estimator] = {
     "gigpo, no std": Estimator("gigpo", (*GROUPS, "state_BT"), {**G, "normalise_std": False}),
     "sibling_hae": Estimator("sibling_hae", SIBLINGS, LAMS),
     "sibling_hae, fixed": Estimator("sibling_hae", SIBLINGS, {**LAMS, "lam_boundary": 0.5}),
-    "sibling_hae, whole replies": Estimator("sibling_hae", (*SIBLINGS, "whole_BT"), LAMS),
+    "sibling_hae, told what was before": Estimator("sibling_hae", (*SIBLINGS, "before_BT"), LAMS),
     "sibling_values": Estimator("sibling_values", SIBLINGS, G),
-    "sibling_values, whole replies": Estimator("sibling_values", (*SIBLINGS, "whole_BT"), G),
+    "sibling_values, told what was before": Estimator("sibling_values", (*SIBLINGS, "before_BT"), G),
     "adaptive_lam_boundary": Estimator("adaptive_lam_boundary", (*BOUNDARY, "group_B", "state_BT"), G),
     "adaptive_lam_boundary, of a batch": Estimator(
         "adaptive_lam_boundary", (*BOUNDARY, "group_B", "state_BT"), {**G, "averaged_over": 8}

@@ -20,7 +20,7 @@ Rows = list[list[float]]
 class Episode:
     """One episode of a sample, as lists without padding."""
 
-    def __init__(self, sample: Sample, b: int, *, whole: bool = False) -> None:
+    def __init__(self, sample: Sample, b: int, *, told: bool = False) -> None:
         batch, n = sample.batch, int(sample.batch.lengths_B[b])
         self.r, self.U, self.H, self.L = (
             x[b, :n].tolist() for x in (batch.rewards_BT, batch.U_BT, batch.V_high_BT, batch.V_low_BT)
@@ -29,7 +29,7 @@ class Episode:
         self.final = 0.0 if batch.terminated_B[b] else float(batch.U_final_B[b])
         self.group = int(sample.group_B[b])
         self.state, self.subgoal = sample.state_BT[b, :n].tolist(), sample.subgoal_BT[b, :n].tolist()
-        self.whole = sample.whole_BT[b, :n].tolist() if whole else None
+        self.before = sample.before_BT[b, :n].tolist() if told else [-1, *self.subgoal[:-1]]
         self.tokens = [t for t in sample.turn_BL[b].tolist() if t >= 0]
         self.V = sample.V_BL[b].tolist()
         self.turns = range(n)
@@ -41,8 +41,8 @@ class Episode:
         return out
 
 
-def episodes(sample: Sample, *, whole: bool = False) -> list[Episode]:
-    return [Episode(sample, b, whole=whole) for b in range(len(sample.group_B))]
+def episodes(sample: Sample, *, told: bool = False) -> list[Episode]:
+    return [Episode(sample, b, told=told) for b in range(len(sample.group_B))]
 
 
 def padded(rows: Iterable[Row], width: int) -> np.ndarray:
@@ -189,10 +189,8 @@ def place(e: Episode, which: str, t: int) -> Hashable | None:
     if which == "high":
         return e.state[t]
     if which == "U" and t == 0:
-        return None if e.whole is None else (e.state[t], None)
-    if which == "low" and e.whole and e.whole[t]:
         return None
-    subgoal = e.subgoal[t - 1] if which == "U" else e.subgoal[t]
+    subgoal = e.before[t] if which == "U" else e.subgoal[t]
     return (e.state[t], subgoal) if subgoal >= 0 else None
 
 
@@ -238,8 +236,8 @@ def unexplained(all_: list[Episode], is_own: list[bool]) -> float:
     return missed / spread if missed < spread else 1.0
 
 
-def sibling_values(sample: Sample, update: int = 1, *, whole: bool = False) -> Arrays:
-    all_ = episodes(sample, whole=whole)
+def sibling_values(sample: Sample, update: int = 1, *, told: bool = False) -> Arrays:
+    all_ = episodes(sample, told=told)
     rows: dict[str, Rows] = defaultdict(list)
     for e in all_:
         for which, name in (("U", "U_BT"), ("high", "V_high_BT"), ("low", "V_low_BT")):
@@ -249,14 +247,10 @@ def sibling_values(sample: Sample, update: int = 1, *, whole: bool = False) -> A
                 moments = trust(all_, e.group, which) or (0.0, 0.0)
                 weight = len(heard) * moments[1]
                 weight = weight / (weight + moments[0]) if weight else 0.0
-                read = {"U": t > 0 or whole, "high": e.opens[t], "low": True}[which]
+                read = {"U": t > 0, "high": e.opens[t], "low": True}[which]
                 blend = weight * mean(heard) + (1 - weight) * value(e, which, t) if heard else value(e, which, t)
                 blends.append(blend if read else 0.0)
                 weights.append(weight)
-            if which == "low" and e.whole:  # one decision, measured by the value before all of it
-                for t in e.turns:
-                    if e.whole[t]:
-                        blends[t], weights[t] = rows["U_BT"][-1][t], rows["weight_U_BT"][-1][t]
             rows[name].append(blends)
             rows[f"weight_{which}_BT"].append(weights)
         rows["lam_boundary_BT"].append([own_share(all_, e, t, update) if t and e.opens[t] else 0.0 for t in e.turns])
@@ -292,8 +286,8 @@ def adaptive_lam_boundary(sample: Sample, *, groups: bool = True, update: int = 
     return {"kappa_B": np.array(out)}
 
 
-def sibling_hae(sample: Sample, kappa: float | None = None, *, whole: bool = False) -> Arrays:
-    heard, out = sibling_values(sample, whole=whole), []
+def sibling_hae(sample: Sample, kappa: float | None = None, *, told: bool = False) -> Arrays:
+    heard, out = sibling_values(sample, told=told), []
     for b, e in enumerate(episodes(sample)):
         U, H, L, K = (heard[x][b].tolist() for x in ("U_BT", "V_high_BT", "V_low_BT", "lam_boundary_BT"))
         K = K if kappa is None else [kappa] * len(K)
@@ -337,9 +331,9 @@ TWINS = {
     "gigpo, no std": lambda s: gigpo(s, weight=1.0, std=False),
     "sibling_hae": sibling_hae,
     "sibling_hae, fixed": lambda s: sibling_hae(s, kappa=0.5),
-    "sibling_hae, whole replies": lambda s: sibling_hae(s, whole=True),
+    "sibling_hae, told what was before": lambda s: sibling_hae(s, told=True),
     "sibling_values": sibling_values,
-    "sibling_values, whole replies": lambda s: sibling_values(s, whole=True),
+    "sibling_values, told what was before": lambda s: sibling_values(s, told=True),
     "adaptive_lam_boundary": adaptive_lam_boundary,
     "adaptive_lam_boundary, of a batch": lambda s: adaptive_lam_boundary(s, update=8),
     "sibling_values, of a batch": lambda s: sibling_values(s, update=8),

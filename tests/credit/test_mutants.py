@@ -232,26 +232,9 @@ MUTANTS = {
         "weight_BT * others.mean_BT + (1.0 - weight_BT) * V_BT",
         "weight_BT * V_BT + (1.0 - weight_BT) * others.mean_BT",
     ),
-    "siblings: U with the new subgoal": (
-        "siblings",
-        "before_BT[:, 1:] = subgoal_BT[:, :-1]",
-        "before_BT[:, 1:] = subgoal_BT[:, 1:]",
-    ),
-    "siblings: a whole reply is measured by those like it": (
-        "siblings",
-        "V_low_BT = np.where(whole_BT, U_BT, V_low_BT)",
-        "V_low_BT = V_low_BT + 0",
-    ),
-    "siblings: a whole reply speaks for an action": (
-        "siblings",
-        "np.where(whole_BT, -1, subgoal_BT)",
-        "subgoal_BT + 0",
-    ),
-    "siblings: nobody to measure a whole reply of turn 0 by": (
-        "siblings",
-        "before_BT[:, 0] = subgoal_BT.max(initial=-1) + 1",
-        "before_BT[:, 0] = -1",
-    ),
+    "siblings: U with the new subgoal": ("siblings", "subgoal_BT[:, :-1]], axis=1", "subgoal_BT[:, 1:]], axis=1"),
+    "siblings: not heard what was before": ("siblings", "if before_BT is None:", "if True:"),
+    "siblings: something before turn 0": ("siblings", "np.where(d.choice_BT, checks", "np.where(e.mask_BT, checks"),
     "siblings: V_high at turns that kept": ("siblings", "np.where(d.boundary_BT, state_BT, -1)", "state_BT"),
     "lam_boundary: turn 0 counts": ("lam_boundary", "np.where(later_BT, place_BT, -1)", "place_BT"),
     "lam_boundary: siblings forgotten": (

@@ -186,28 +186,6 @@ def test_weights_by_hand() -> None:
     assert_allclose(v.V_high_BT[:3, 0], [w * 1.5 + (1 - w) * 5, w * 5.5 + (1 - w) * 5, w * 4 + (1 - w) * 5])
 
 
-def test_a_reply_that_could_not_be_read_is_not_measured_by_its_like() -> None:
-    """Two tasks of four turns each: two replies are worth 8, two could not be read and got nothing.
-
-    U of each place, as the other task shows it: σ² = 64/3, τ² = (3/4 · 128 - 64)/3 = 32/3, so w = 3τ²/(3τ² + σ²) = .6,
-    and what could not be read misses .6 (8 + 8 + 0)/3 = 3.2. Among its like it would miss nothing.
-    """
-    n = 8
-    ones, zeros, rewards, whole = (
-        np.ones((n, 1), int),
-        np.zeros((n, 1)),
-        [[8], [8], [0], [0]] * 2,
-        [[0], [0], [1], [1]] * 2,
-    )
-    subgoal = [[1], [1], [0], [0]] * 2
-    arguments = (rewards, ones, [1] * n, np.ones(n), zeros, zeros, zeros, None, [3] * 4 + [4] * 4, ones, subgoal)
-    kappa_1 = {"gamma": 1.0, "lam_low": 1.0, "lam_high": 1.0, "lam_boundary": 1.0}
-    credit = sibling_hae(*arguments, whole, **kappa_1)
-    assert_allclose(credit.action_BT[:, 0], [8 - 8 * 1.0, 0.0, -3.2, -3.2] * 2)
-    forgiving = sibling_hae(*arguments, **kappa_1)
-    assert_allclose(forgiving.action_BT[2:4, 0], 0.0)
-
-
 # Nothing of an episode's own future enters its own values
 
 
@@ -220,7 +198,7 @@ def future_changed(sample: Sample, b: int, t: int, seed: int) -> Sample:
     arrays["state_BT"][b, t + 1 :] = rng.integers(-1, 3, size=width - t - 1)
     arrays["subgoal_BT"][b, t + 1 :] = rng.integers(-1, 2, size=width - t - 1)
     arrays["switches_BT"][b, t + 1 :] = rng.random(width - t - 1) < 0.5
-    arrays["whole_BT"][b, t + 1 :] = rng.random(width - t - 1) < 0.5
+    arrays["before_BT"][b, t + 1 :] = rng.integers(-1, 2, size=width - t - 1)
     arrays["lengths_B"][b] = rng.integers(t + 1, width + 1)
     arrays["terminated_B"][b] = rng.random() < 0.5
     for name in ("U_BT", "V_high_BT", "V_low_BT"):
@@ -230,7 +208,7 @@ def future_changed(sample: Sample, b: int, t: int, seed: int) -> Sample:
 
 def values_of(sample: Sample) -> Arrays:
     arrays = sample.arrays()
-    takes = (*sample.batch.arrays(), "group_B", "state_BT", "subgoal_BT", "whole_BT")
+    takes = (*sample.batch.arrays(), "group_B", "state_BT", "subgoal_BT", "before_BT")
     credit = sibling_values(**{name: arrays[name] for name in takes}, gamma=GAMMA)
     return {name: getattr(credit, name) for name in SiblingValues.__slots__}
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hiper.batch import documents
+from hiper.batch import Document, documents
 from hiper.learn import DivergedError, Learner, Optimizer, OptimSettings, PPOExample, PPOSettings, score
 from hiper.models import Policy
 from hiper.models.attention import Documents
@@ -168,6 +168,38 @@ def test_critic_warm_up_leaves_the_language_model_alone(kind: str) -> None:
     assert changed(policy, before) == set(before)
 
 
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_value_passes_fit_the_heads_and_move_nothing_else(kind: str) -> None:
+    policy = tiny()
+    batch = examples(policy, played())
+    it = learner(policy, kind=kind, weight_decay=0.1, value_lr=1e-2)
+    it.step(batch)
+    before, old = weights(policy), score(policy, documents_of(batch), temperature=1.0, budget=10**6)
+    logs = it.fit_values(batch, np.random.default_rng(0), passes=20, parts=2)
+    assert changed(policy, before) == {name for name in before if name.startswith("heads.")}
+    new = score(policy, documents_of(batch), temperature=1.0, budget=10**6)
+    for name, scores in (("value_mse_before", old), ("value_mse_after", new)):
+        missed = np.concatenate([one.example.target_P - s.value_P for one, s in zip(batch, scores, strict=True)])
+        assert logs[name] == pytest.approx(float(np.nanmean(missed**2)), rel=1e-4)
+    assert logs["value_mse_after"] < 0.8 * logs["value_mse_before"]
+
+
+def test_without_targets_there_is_nothing_to_fit() -> None:
+    policy = tiny()
+    batch = [unasked(one) for one in examples(policy, played())]
+    before = weights(policy)
+    assert learner(policy).fit_values(batch, np.random.default_rng(0), passes=2, parts=2) == {}
+    assert not changed(policy, before)
+
+
+def documents_of(batch: list[PPOExample]) -> list[Document]:
+    return [one.example.document for one in batch]
+
+
+def unasked(one: PPOExample) -> PPOExample:
+    return replace(one, example=replace(one.example, target_P=np.full_like(one.example.target_P, np.nan)))
+
+
 def test_steps_make_the_loss_smaller() -> None:
     policy = tiny()
     batch = examples(policy, played(), spread=0.0)
@@ -224,10 +256,7 @@ def test_a_good_step_starts_the_count_anew() -> None:
 
 def test_a_value_that_is_not_asked_for_moves_nothing(policy: Policy) -> None:
     batch = examples(policy, played())
-    unasked = [
-        replace(one, example=replace(one.example, target_P=np.full_like(one.example.target_P, np.nan))) for one in batch
-    ]
-    loss, gradient = learned(policy, unasked, PLAIN)
+    loss, gradient = learned(policy, [unasked(one) for one in batch], PLAIN)
     assert not any(gradient[name].any() for name in gradient if name.startswith("heads."))
     wanted = learned(policy, batch, replace(PLAIN, value_coef=0.0))
     assert loss == pytest.approx(wanted[0])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from hiper.report import ReportError, comparison_table, summary, write_comparison
-from hiper.report.arena import ARENA_FILE, Entry, read_arena, unequal_starts
+from hiper.report.arena import ARENA_FILE, Entry, read_arena, unequal_code, unequal_starts
 from hiper.report.compare import ratio_cell, share_cell, trace, turns_cell
 from hiper.report.measures import (
     DRAWS,
@@ -86,11 +86,11 @@ def write_arena(folder: Path, rises: dict[str, float], *, seeds: int = 3, thresh
     return folder
 
 
-def begin_from(arena: Path, place: int, /, *, start: str, made: str) -> None:
+def begin_from(arena: Path, place: int, /, *, start: str, made: str, **more: object) -> None:
     """The run's part in a shared imitation."""
     change_run(arena, place, start=start)
     folder = json.loads((arena / ARENA_FILE).read_text(encoding="utf-8"))["runs"][place]["folder"]
-    (arena / folder / "environment.json").write_text(json.dumps({"started": made}), encoding="utf-8")
+    (arena / folder / "environment.json").write_text(json.dumps({"started": made, **more}), encoding="utf-8")
 
 
 def change_run(arena: Path, place: int, /, **more: object) -> None:
@@ -332,7 +332,20 @@ def test_runs_of_one_imitation_that_was_made_twice_are_told_apart(tmp_path: Path
         "that of 2026-02-02: k = 1 · new"
     )
     page, *_ = write_comparison(tmp_path)
-    assert "Runs that did not begin alike" in words(page.read_text(encoding="utf-8"))
+    assert "Runs that differ by more than their arms" in words(page.read_text(encoding="utf-8"))
+
+
+def test_runs_of_other_code_are_named(tmp_path: Path) -> None:
+    write_arena(tmp_path, {"flat": 0.2, "new": 0.4}, seeds=1)
+    assert not unequal_code(read_arena(tmp_path))  # written before code was noted: all alike
+    for place, code in enumerate((["a" * 64], ["a" * 64], ["a" * 64, "b" * 64, "a" * 64], ["a" * 64, "a" * 64])):
+        begin_from(tmp_path, place, start="", made="", sessions=[{"code_sha256": one} for one in code])
+    names = [f"{entry.task} · {entry.arm} · seed {entry.seed}" for entry in read_arena(tmp_path).entries]
+    (line,) = unequal_code(read_arena(tmp_path))
+    assert line == f"trained by other code than most (aaaaaaaa, 3 runs): aaaaaaaa then bbbbbbbb: {names[2]}"
+    page, _, unequal = write_comparison(tmp_path)
+    assert unequal == (line,)
+    assert "other code than most" in words(page.read_text(encoding="utf-8"))
 
 
 def test_runs_that_share_an_imitation_need_no_word(tmp_path: Path) -> None:
@@ -341,7 +354,7 @@ def test_runs_that_share_an_imitation_need_no_word(tmp_path: Path) -> None:
         begin_from(tmp_path, place, start=f"seed-{place % 2}", made=f"2026-01-0{1 + place % 2}")
     assert not unequal_starts(read_arena(tmp_path))
     page, *_ = write_comparison(tmp_path)
-    assert "did not begin alike" not in words(page.read_text(encoding="utf-8"))
+    assert "differ by more than their arms" not in words(page.read_text(encoding="utf-8"))
 
 
 def test_a_comparison_before_its_first_run_is_over(tmp_path: Path) -> None:

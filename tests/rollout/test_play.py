@@ -43,12 +43,9 @@ def test_success_and_all_that_is_recorded_of_it() -> None:
     assert first.reply == "<switch>SWITCH</switch><subgoal>reach the end</subgoal><action>forward</action>"
     assert first.reply_ids == (*first.reply.encode(), END)
     assert (first.decision, first.subgoal, first.action) == (Decision.SWITCH, "reach the end", "forward")
-    # One token a byte, so token spans are byte spans, the end token at the end: 23, 23 + 32, 55 + 24 + 1.
-    assert dict(first.spans.items()) == {
-        Kind.SWITCH: Span(start=0, stop=23),
-        Kind.SUBGOAL: Span(start=23, stop=55),
-        Kind.ACTION: Span(start=55, stop=80),
-    }
+    # One token a byte, so token spans are byte spans, the end token at the end: 23 + 32, 55 + 24 + 1; 21, 21 + 24 + 1.
+    assert dict(first.spans.items()) == {Kind.SUBGOAL: Span(start=0, stop=55), Kind.ACTION: Span(start=55, stop=80)}
+    assert dict(second.spans.items()) == {Kind.SWITCH: Span(start=0, stop=21), Kind.ACTION: Span(start=21, stop=46)}
     assert (second.observation, second.context, second.fresh_context) == ("Place 1.", "\nPlace 1.\n", False)
     assert (second.decision, second.subgoal, second.reward) == (Decision.KEEP, "reach the end", 1.0)
     assert trajectory.final_observation == "Place 2."
@@ -95,7 +92,7 @@ def test_a_broken_reply_never_reaches_the_environment() -> None:
     assert env.log == ["forward", "forward"]
     first, second, third, _ = trajectory.turns
     assert (first.invalid, first.action, first.subgoal) == (Invalid.NO_SWITCH_TAG, "", "")
-    assert dict(first.spans.items()) == {Kind.ACTION: Span(start=0, stop=len("forward") + 1)}
+    assert dict(first.spans.items()) == {Kind.SUBGOAL: Span(start=0, stop=len("forward") + 1)}
     assert second.observation == "Invalid reply: no switch tag."
     assert second.invalid is Invalid.KEEP_WITHOUT_SUBGOAL
     assert third.context == "\nInvalid reply: there is no subgoal to keep yet.\n"
@@ -113,7 +110,7 @@ def test_a_well_formed_action_that_is_not_offered_is_sent_and_marked() -> None:
     assert env.log == ["dance", "forward", "forward"]
     assert (first.invalid, first.action) == (Invalid.NOT_ADMISSIBLE, "dance")
     assert (first.decision, first.subgoal) == (Decision.SWITCH, "dance")
-    assert [kind for kind, _ in first.spans.items()] == list(Kind)
+    assert [kind for kind, _ in first.spans.items()] == [Kind.SUBGOAL, Kind.ACTION]
     assert (second.observation, second.subgoal) == ("Nothing happens.", "dance")
 
 

@@ -114,7 +114,7 @@ def settings() -> dict[str, Any]:
         "sampling": {"capacity": 8, "max_reply": 24},
         "sft": {"steps": 3, "episodes": 4, "search": "best", "optim": {"kind": "muon", "lr": 5e-3, "warmup": 1}},
         "credit": {"invalid_penalty": 0.1},
-        "train": {"steps": 3, "episodes": 6, "max_turns": 6, "minibatches": 2, "critic_warmup": 1},
+        "train": {"steps": 3, "episodes": 6, "max_turns": 6, "minibatches": 2, "critic_warmup": 1, "value_passes": 1},
         "eval": {"splits": []},
     }
 

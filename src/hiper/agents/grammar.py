@@ -2,7 +2,7 @@
 
 This is the only place that knows it. Blocks are `<tag>content</tag>`; a content never contains a tag of its
 own interface, so a forgotten closing tag cannot swallow the next block. Nothing is repaired: a reply that
-does not parse says why, and then all of its text counts as the (meaningless) action that the agent took.
+does not parse says why. It went wrong in one of its decisions, and the rest of its text belongs to that one.
 """
 
 import codecs
@@ -128,16 +128,6 @@ def _byte_length(text: str) -> int:
     return len(text.encode("utf-8", errors="surrogatepass"))
 
 
-def _refusal(text: str, subgoal: str, reason: Invalid, forced: tuple[str, str] | None = None) -> Reply:
-    """All of the text counts as the action, except what code wrote: that was not decided by the model."""
-    end = _byte_length(text)
-    bytes_of = {Kind.ACTION: Span(start=0, stop=end)}
-    if forced is not None and text.startswith("".join(forced)):
-        trigger, copy = (_byte_length(part) for part in forced)
-        bytes_of = {Kind.SWITCH: Span(start=0, stop=trigger), Kind.ACTION: Span(start=trigger + copy, stop=end)}
-    return Reply(decision=Decision.KEEP, subgoal=subgoal, action="", invalid=reason, bytes=bytes_of)
-
-
 _PLAN_INSTRUCTIONS = """\
 You work under a subgoal: a short phrase for what to reach within the next few actions. It is smaller than \
 the task and larger than a single action. Reply in exactly one of these two forms and add nothing else.
@@ -148,13 +138,16 @@ To go on with the present subgoal:
 """
 
 
+_PLAN_BLOCKS = ("switch", "subgoal", "action")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanExecute:
     """KEEP or SWITCH the subgoal, name it at a SWITCH, then act.
 
-    A KEEP reply may repeat the subgoal in force. The repetition is a copy, no decision: its bytes have no
-    kind. With `copies` the repetition is part of every KEEP reply (the published format), so that the model always
-    has its subgoal before its eyes when it acts; it is put there by code (`forced`).
+    A KEEP reply may repeat the subgoal in force, as part of its action. With `copies` the repetition is part of every
+    KEEP reply (the published format), so that the model always has its subgoal before its eyes when it acts; it is put
+    there by code (`forced`), so that it is no decision: its bytes have no kind.
     """
 
     name: str = "plan_execute"
@@ -176,23 +169,23 @@ class PlanExecute:
 
     def parse(self, reply: str, *, subgoal: str, cut: bool) -> Reply:
         """Read a reply; the first reason that applies, in the order of `Invalid`, makes it invalid."""
+        spans = _plan_spans(reply, subgoal, self.forced(subgoal))
         try:
-            return self._parse(reply, subgoal, cut)
+            decision, new, action = self._parse(reply, subgoal, cut)
         except _Refused as refused:
-            return _refusal(reply, subgoal, refused.reason, self.forced(subgoal))
+            return Reply(decision=Decision.KEEP, subgoal=subgoal, action="", invalid=refused.reason, bytes=spans)
+        return Reply(decision=decision, subgoal=new, action=action, invalid=None, bytes=spans)
 
-    def _parse(self, text: str, in_force: str, cut: bool) -> Reply:
+    def _parse(self, text: str, in_force: str, cut: bool) -> tuple[Decision, str, str]:
         if cut and self.stop not in text:
             raise _Refused(Invalid.CUT_BY_LIMIT)
-        blocks = _blocks(text, ("switch", "subgoal", "action"))
+        blocks = _blocks(text, _PLAN_BLOCKS)
         decision, switch = _switch(blocks, in_force)
-        action = _first(blocks, "action", start=switch.stop)
-        plan = _first(blocks, "subgoal", start=switch.stop, stop=action.start if action else None)
+        action, plan = _after_switch(blocks, switch)
         subgoal = _subgoal(decision, plan, in_force)
         action = _checked_action(action)
         _check_outside(text, [switch, plan, action] if plan else [switch, action])
-        spans = _plan_spans(text, decision, plan, action)
-        return Reply(decision=decision, subgoal=subgoal, action=action.content, invalid=None, bytes=spans)
+        return decision, subgoal, action.content
 
 
 def _switch(blocks: Iterable[_Block], in_force: str) -> tuple[Decision, _Block]:
@@ -222,13 +215,43 @@ def _subgoal(decision: Decision, plan: _Block | None, in_force: str) -> str:
     return in_force
 
 
-def _plan_spans(text: str, decision: Decision, plan: _Block | None, action: _Block) -> dict[Kind, Span]:
-    """White space between blocks goes to the block before it; a copied subgoal goes to nobody."""
-    end, act = _byte_length(text), _byte_length(text[: action.start])
-    middle = act if plan is None else _byte_length(text[: plan.start])
-    spans = {Kind.SWITCH: Span(start=0, stop=middle), Kind.ACTION: Span(start=act, stop=end)}
+def _after_switch(blocks: Sequence[_Block], switch: _Block) -> tuple[_Block | None, _Block | None]:
+    """The action, and the subgoal before it."""
+    action = _first(blocks, "action", start=switch.stop)
+    return action, _first(blocks, "subgoal", start=switch.stop, stop=action.start if action else None)
+
+
+def _plan_spans(text: str, in_force: str, forced: tuple[str, str] | None) -> dict[Kind, Span]:
+    """Which bytes decide what. A decision ends where its block does; where a reply goes wrong, none begins any more.
+
+    What a byte belongs to depends on the bytes before it alone, never on how the reply goes on: the value that stands
+    against a decision must not know whether the reply will be readable.
+    """
+
+    def place(position: int) -> int:
+        return _byte_length(text[:position])
+
+    blocks, end = _blocks(text, _PLAN_BLOCKS), len(text)
+    first = Kind.SWITCH if in_force else Kind.SUBGOAL  # with nothing to keep, SWITCH is part of writing a subgoal
+    try:
+        decision, switch = _switch(blocks, in_force)
+    except _Refused:
+        return {first: Span(start=0, stop=place(end))}
+    start, spans = switch.stop, {first: Span(start=0, stop=place(switch.stop))}
     if decision is Decision.SWITCH:
-        spans[Kind.SUBGOAL] = Span(start=middle, stop=act)
+        _, plan = _after_switch(blocks, switch)
+        is_written = plan is not None and plan.content
+        stop = plan.stop if plan is not None and is_written else end
+        spans[Kind.SUBGOAL] = Span(start=place(start) if in_force else 0, stop=place(stop))
+        if not is_written:
+            return spans
+        start = stop
+    elif forced is not None and text.startswith(forced[0]):
+        if text.startswith(forced[1], start):
+            start += len(forced[1])
+        elif forced[1].startswith(text[start:]):  # cut within the copy
+            start = end
+    spans[Kind.ACTION] = Span(start=place(start), stop=place(end))
     return spans
 
 
@@ -269,10 +292,11 @@ class Flat:
         """Read a reply: KEEP always, and never a subgoal."""
         try:
             action = self._action(reply, cut)
+            invalid = None
         except _Refused as refused:
-            return _refusal(reply, "", refused.reason)
+            action, invalid = "", refused.reason
         whole = {Kind.ACTION: Span(start=0, stop=_byte_length(reply))}
-        return Reply(decision=Decision.KEEP, subgoal="", action=action, invalid=None, bytes=whole)
+        return Reply(decision=Decision.KEEP, subgoal="", action=action, invalid=invalid, bytes=whole)
 
     def _action(self, text: str, cut: bool) -> str:
         if cut and self.stop not in text:

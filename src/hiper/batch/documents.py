@@ -71,26 +71,20 @@ class _Builder:
         self.turn += [-1] * len(ids)
         self.logprob += [0.0] * len(ids)
 
-    def add_reply(self, turn: Turn, *, plans: bool) -> None:
-        """plans: the agent decides on KEEP and SWITCH, so a reply in which it did not could not be read."""
+    def add_reply(self, turn: Turn) -> None:
+        """Each decision's tokens, and the value before it. Of what kind a token is depends on those before it alone."""
         start = len(self.ids)
-        is_read = turn.spans.switch is not None or not plans
         if start == 0:
             raise BatchError(f"turn {turn.index} has an empty context: there is no token to read its value at")
         kinds = [NONE] * len(turn.reply_ids)
         self.points.append((start - 1, U, turn.index))
-        for kind, span in turn.spans.items():
-            # The first SWITCH is forced (there is no subgoal to keep), so it earns no credit.
-            if not (kind is Kind.SWITCH and turn.index == 0):
-                kinds[span.start : span.stop] = [KIND[kind]] * len(span)
-            if kind is Kind.SUBGOAL:
-                self.points.append((start + span.start - 1, V_HIGH, turn.index))
-            if kind is Kind.ACTION and is_read:
-                self.points.append((start + span.start - 1, V_LOW, turn.index))
         if turn.opens_segment and turn.spans.subgoal is None:  # none was written: it is read where U is
             self.points.append((start - 1, V_HIGH, turn.index))
-        if turn.spans.action is None:
-            raise BatchError(f"turn {turn.index} has no action span")
+        for kind, span in turn.spans.items():
+            kinds[span.start : span.stop] = [KIND[kind]] * len(span)
+            if kind is not Kind.SWITCH:
+                head = V_HIGH if kind is Kind.SUBGOAL else V_LOW
+                self.points.append((start + span.start - 1, head, turn.index))
         self.ids += turn.reply_ids
         self.kind += kinds
         self.turn += [turn.index] * len(kinds)
@@ -124,15 +118,14 @@ def documents(
     A final context that no longer fits into `max_length` tokens is read as far as it fits: the episode ended because
     the model could not read on.
     """
-    plans = any(turn.spans.switch is not None for one in trajectories for turn in one.turns)
-    builders = [builder for n, one in enumerate(trajectories) for builder in _builders(n, one, max_length, plans)]
+    builders = [builder for n, one in enumerate(trajectories) for builder in _builders(n, one, max_length)]
     if token_values:
         for builder in builders:
             builder.add_token_points()
     return [builder.build() for builder in builders]
 
 
-def _builders(episode: int, trajectory: Trajectory, max_length: int | None, plans: bool) -> list[_Builder]:
+def _builders(episode: int, trajectory: Trajectory, max_length: int | None) -> list[_Builder]:
     builders: list[_Builder] = []
     for turn in trajectory.turns:
         if not turn.reply_ids:
@@ -140,7 +133,7 @@ def _builders(episode: int, trajectory: Trajectory, max_length: int | None, plan
         if turn.fresh_context or not builders:
             builders.append(_Builder(episode))
         builders[-1].add_context(turn.context_ids)
-        builders[-1].add_reply(turn, plans=plans)
+        builders[-1].add_reply(turn)
     if not trajectory.ending.is_terminal and trajectory.final_context_ids:
         if trajectory.final_context_is_fresh:
             builders.append(_Builder(episode))
@@ -154,21 +147,17 @@ def _builders(episode: int, trajectory: Trajectory, max_length: int | None, plan
 class Values:
     """What the critic says, environment units. NaN where nothing is defined: padding, V_high off boundaries.
 
-    whole_BT: replies that could not be read, each one decision as a whole; V_low is U there.
+    Where a reply came to no action, V_low is the value before the decision it went wrong in: U, or V_high.
     """
 
     U_BT: Floats
     V_high_BT: Floats
     V_low_BT: Floats
     U_final_B: Floats
-    whole_BT: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
 def gather_values(trajectories: Sequence[Trajectory], rows: Sequence[Document], points: Sequence[Floats]) -> Values:
-    """Arrange the values read at each document's points (one array a document) by episode and turn.
-
-    V_low of a reply that could not be read is U, the value before all of it.
-    """
+    """Arrange the values read at each document's points (one array a document) by episode and turn."""
     longest = max(len(one.turns) for one in trajectories)
     table = np.full((3, len(trajectories), longest + 1), np.nan)
     for row, value_P in zip(rows, points, strict=True):
@@ -177,12 +166,11 @@ def gather_values(trajectories: Sequence[Trajectory], rows: Sequence[Document], 
     length_B = np.array([len(one.turns) for one in trajectories])
     final_B = table[U, np.arange(len(trajectories)), length_B].copy()
     table[U, np.arange(len(trajectories)), length_B] = np.nan
-    whole_BT = np.isnan(table[V_LOW]) & (np.arange(longest + 1) < length_B[:, None])
-    table[V_LOW] = np.where(whole_BT, table[U], table[V_LOW])
+    before = np.where(np.isnan(table[V_HIGH]), table[U], table[V_HIGH])
+    table[V_LOW] = np.where(np.isnan(table[V_LOW]), before, table[V_LOW])
     return Values(
         U_BT=table[U, :, :longest],
         V_high_BT=table[V_HIGH, :, :longest],
         V_low_BT=table[V_LOW, :, :longest],
         U_final_B=final_B,
-        whole_BT=whole_BT[:, :longest],
     )

@@ -240,7 +240,7 @@ def _show_comparison(screen: Screen, measured: "Sequence[Measured]", unequal: Se
 
     screen.console.print(comparison_table(measured))
     for line in unequal:
-        screen.say(f"runs that did not begin alike: {line}")
+        screen.say(f"runs that differ by more than their arms: {line}")
 
 
 def data(arguments: argparse.Namespace) -> int:

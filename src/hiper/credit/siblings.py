@@ -12,7 +12,7 @@ from hiper.credit.hae import HAECredit, hae_of
 from hiper.credit.lam_boundary import own_share
 from hiper.credit.places import moments_of_others, places, siblings
 from hiper.credit.returns import return_to_go
-from hiper.credit.scan import BoolArray, FloatArray, IntArray
+from hiper.credit.scan import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +45,7 @@ def sibling_hae(
     group_B: ArrayLike,
     state_BT: ArrayLike,
     subgoal_BT: ArrayLike,
-    whole_BT: ArrayLike | None = None,
+    before_BT: ArrayLike | None = None,
     *,
     gamma: float = 0.95,
     lam_low: float = 0.95,
@@ -65,7 +65,7 @@ def sibling_hae(
 
     Args:
         rewards_BT, switches_BT, lengths_B, terminated_B, U_BT, V_high_BT, V_low_BT, U_final_B: as in `hae`.
-        group_B, state_BT, subgoal_BT, whole_BT: as in `sibling_values`.
+        group_B, state_BT, subgoal_BT, before_BT: as in `sibling_values`.
         gamma, lam_low, lam_high: as in `hae`.
         lam_boundary: κ as in `hae`; "adaptive" takes that of `sibling_values`, boundary by boundary.
         averaged_over: as in `sibling_values`.
@@ -82,8 +82,8 @@ def sibling_hae(
     gamma = checks.fraction("gamma", gamma)
     lam_low, lam_high = checks.fraction("lam_low", lam_low), checks.fraction("lam_high", lam_high)
     e = checks.episodes(rewards_BT, lengths_B, terminated_B, U_final_B)
-    d, whole = _decisions(e, switches_BT, U_BT, V_high_BT, V_low_BT, whole_BT)
-    values = _sibling_values(e, d, group_B, state_BT, subgoal_BT, whole, gamma, averaged_over)
+    d = checks.decisions(e, switches_BT, U_BT, V_high_BT, V_low_BT)
+    values = _sibling_values(e, d, group_B, state_BT, subgoal_BT, before_BT, gamma, averaged_over)
     if isinstance(lam_boundary, str) and lam_boundary == "adaptive":
         kappa_BT = values.lam_boundary_BT
     else:
@@ -104,7 +104,7 @@ def sibling_values(
     group_B: ArrayLike,
     state_BT: ArrayLike,
     subgoal_BT: ArrayLike,
-    whole_BT: ArrayLike | None = None,
+    before_BT: ArrayLike | None = None,
     *,
     gamma: float = 0.95,
     averaged_over: int = 1,
@@ -124,8 +124,7 @@ def sibling_values(
         for V_high  its state, at turns that write a subgoal (the old one does not count: it is being replaced),
         for V_low   its state and its own subgoal,
 
-    and a sibling speaks with the return from its first visit on. A reply that was decided as a whole (`whole_BT`) has
-    no V_low: U of its turn, the value before all of it, stands there. Nothing of an episode's own future enters its own
+    and a sibling speaks with the return from its first visit on. Nothing of an episode's own future enters its own
     values, so as baselines they are as admissible as the critic; as bootstraps they have (1 - w) times its bias.
 
     For κ the episode's own return is one more sample, so critic, siblings and own return get weights in the
@@ -143,8 +142,8 @@ def sibling_values(
         group_B: an integer per episode, the same for episodes of one task. A group of one has no siblings.
         state_BT: an integer per turn: all that the value depends on, but for the subgoal. -1: like no other.
         subgoal_BT: an integer per turn: the subgoal in force after the turn's decision. -1: like no other.
-        whole_BT: True where a reply could not be taken apart into its decisions, as one that could not be read; what
-            V_low_BT says there is not used. U_BT is then read at turn 0 as well. None: there is no such reply.
+        before_BT: likewise the subgoal before the turn's decision. None: that of the turn before; to be given where a
+            subgoal may fail to come into force, as one in a reply that cannot be read does.
         gamma: discount γ per turn, 0 to 1.
         averaged_over: N, the returns of an update that share one error of the critic.
 
@@ -161,24 +160,8 @@ def sibling_values(
     """
     gamma = checks.fraction("gamma", gamma)
     e = checks.episodes(rewards_BT, lengths_B, terminated_B, U_final_B)
-    d, whole = _decisions(e, switches_BT, U_BT, V_high_BT, V_low_BT, whole_BT)
-    return _sibling_values(e, d, group_B, state_BT, subgoal_BT, whole, gamma, averaged_over)
-
-
-def _decisions(
-    e: Episodes,
-    switches_BT: ArrayLike,
-    U_BT: ArrayLike,
-    V_high_BT: ArrayLike,
-    V_low_BT: ArrayLike,
-    whole_BT: ArrayLike | None,
-) -> tuple[Decisions, BoolArray | None]:
-    """As `hae` takes them; with replies that were decided as a whole, U at turn 0 as well."""
     d = checks.decisions(e, switches_BT, U_BT, V_high_BT, V_low_BT)
-    if whole_BT is None:
-        return d, None
-    whole_BT = checks.flags("whole_BT", whole_BT, e.mask_BT.shape) & e.mask_BT
-    return replace(d, U_BT=checks.where_read("U_BT", U_BT, e.mask_BT)), whole_BT
+    return _sibling_values(e, d, group_B, state_BT, subgoal_BT, before_BT, gamma, averaged_over)
 
 
 def _sibling_values(
@@ -187,7 +170,7 @@ def _sibling_values(
     group_B: ArrayLike,
     state_BT: ArrayLike,
     subgoal_BT: ArrayLike,
-    whole_BT: BoolArray | None,
+    before_BT: ArrayLike | None,
     gamma: float,
     averaged_over: int,
 ) -> SiblingValues:
@@ -195,11 +178,9 @@ def _sibling_values(
     index_B = checks.groups(group_B, e.mask_BT.shape[:1], pairs_for=None)
     state_BT = checks.ids("state_BT", state_BT, e.mask_BT)
     subgoal_BT = checks.ids("subgoal_BT", subgoal_BT, e.mask_BT)
-    before_BT = np.full_like(subgoal_BT, -1)
-    before_BT[:, 1:] = subgoal_BT[:, :-1]
-    if whole_BT is not None:
-        before_BT[:, 0] = subgoal_BT.max(initial=-1) + 1  # no subgoal: there all are alike
-        subgoal_BT = np.where(whole_BT, -1, subgoal_BT)
+    if before_BT is None:
+        before_BT = np.concatenate([np.full_like(subgoal_BT[:, :1], -1), subgoal_BT[:, :-1]], axis=1)
+    before_BT = np.where(d.choice_BT, checks.ids("before_BT", before_BT, e.mask_BT), -1)
     return_BT = return_to_go(e, gamma)
     high_BT = places(index_B, np.where(d.boundary_BT, state_BT, -1))
     later_BT = d.boundary_BT & d.choice_BT
@@ -207,9 +188,6 @@ def _sibling_values(
     U_BT, weight_U_BT, _ = _blended(d.U_BT, places(index_B, state_BT, before_BT), return_BT, index_B)
     V_high_BT, weight_high_BT, count_BT = _blended(d.V_high_BT, high_BT, return_BT, index_B)
     V_low_BT, weight_low_BT, _ = _blended(d.V_low_BT, places(index_B, state_BT, subgoal_BT), return_BT, index_B)
-    if whole_BT is not None:
-        V_low_BT = np.where(whole_BT, U_BT, V_low_BT)
-        weight_low_BT = np.where(whole_BT, weight_U_BT, weight_low_BT)
     kappa_BT = own_share(return_BT, d.V_high_BT, later_BT, index_B, high_BT, count_BT, averaged_over)
     return SiblingValues(
         U_BT=U_BT,

@@ -16,6 +16,7 @@ from hiper.learn.optim import Optimizer
 from hiper.models import Policy, pack
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Row = dict[str, float]
 
 
 class DivergedError(RuntimeError):
@@ -123,6 +124,51 @@ class Learner:
         totals["grad_norm"] = self.optimizer.clip(self.max_grad_norm)
         self._apply(totals)
         return totals
+
+    def fit_values(self, examples: Sequence[PPOExample], rng: np.random.Generator, *, passes: int, parts: int) -> Row:
+        """Train the value heads alone: `passes` times over all value points in `parts` optimiser steps each.
+
+        The trunk is read once and stays as it is, so that a pass costs next to nothing. A step that is not finite is
+        skipped. Returns the mean square error before and after, where there is anything to fit.
+        """
+        hidden_P, head_P, target_P = self._value_points([one.example for one in examples])
+        if not len(target_P):
+            return {}
+
+        def missed(chosen: Tensor) -> Tensor:
+            return (self.policy.values(hidden_P[chosen], head_P[chosen]) - target_P[chosen]).square().mean()
+
+        every = torch.arange(len(target_P), device=target_P.device)
+        with torch.inference_mode():
+            before = float(missed(every))
+        for _ in range(passes):
+            for part in np.array_split(rng.permutation(len(target_P)), parts):
+                self.optimizer.zero_grad()
+                loss = missed(torch.from_numpy(part).to(target_P.device))
+                loss.backward()
+                if np.isfinite(float(loss.detach())) and np.isfinite(self.optimizer.clip(self.max_grad_norm)):
+                    self.optimizer.step()
+                else:
+                    self.skipped += 1
+        with torch.inference_mode():
+            return {"value_mse_before": before, "value_mse_after": float(missed(every))}
+
+    def _value_points(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
+        """Hidden states (P, D), heads and targets of all points that have a target."""
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        chosen = [one for one in examples if np.isfinite(one.target_P).any()]
+        with torch.no_grad():
+            for group in split_by_tokens([len(one.document) for one in chosen], self.budget):
+                micro = _Micro(self.policy, [chosen[g].document for g in group])
+                hidden = self.policy.hidden(micro.ids, micro.position, micro.packing)
+                target = _stack([chosen[g].target_P for g in group], hidden)
+                asked = torch.isfinite(target)
+                parts.append((hidden[micro.point[asked]], micro.head[asked], target[asked]))
+        if not parts:
+            nothing = torch.zeros(0, device=self.policy.device)
+            return nothing, nothing, nothing
+        hidden_P, head_P, target_P = (torch.cat(some) for some in zip(*parts, strict=True))
+        return hidden_P, head_P, target_P
 
     def gradient_noise(self, examples: Sequence[PPOExample], parts: int) -> dict[str, float]:
         """How much the policy gradient of a batch owes to chance. Changes nothing.

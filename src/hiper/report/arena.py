@@ -22,6 +22,7 @@ class Entry:
     """One run of an arm. `state` is "done", "failed" (`reason` says why) or "unfinished"; rows are of training.
 
     start: the imitation it shares with other runs, by plan; empty where there is none. imitated: when it was made.
+    code: hashes of the code that trained it, one after the other; empty where that was not written down.
     """
 
     task: str
@@ -34,6 +35,7 @@ class Entry:
     evals: tuple[Row, ...]
     start: str = ""
     imitated: str = ""
+    code: tuple[str, ...] = ()
 
     @property
     def played(self) -> Floats:
@@ -121,6 +123,20 @@ def unequal_starts(arena: Arena) -> list[str]:
     return lines
 
 
+def unequal_code(arena: Arena) -> list[str]:
+    """A line where runs were trained by different versions of the code: what sets their arms apart may be that."""
+    runs_of: dict[tuple[str, ...], list[str]] = {}
+    for entry in arena.entries:
+        if entry.rows:
+            runs_of.setdefault(entry.code, []).append(f"{entry.task} · {entry.arm} · seed {entry.seed}")
+    if len(runs_of) < 2:
+        return []
+    versions = sorted(runs_of.items(), key=lambda item: -len(item[1]))
+    (most, same), *others = [(" then ".join(one[:8] for one in code) or "unknown", runs) for code, runs in versions]
+    parts = [f"{code}: {', '.join(runs)}" for code, runs in others]
+    return [f"trained by other code than most ({most}, {len(same)} runs): {'; '.join(parts)}"]
+
+
 def write_rows(arena: Arena, path: Path) -> None:
     """Every row of every run, evaluations too, each with its task, arm and seed: for those who count for themselves."""
     with path.open("w", encoding="utf-8") as out:
@@ -146,6 +162,9 @@ def _is_nan(value: object) -> bool:
 
 def _entry(folder: Path, run: Row) -> Entry:
     place = folder / str(run["folder"])
+    environment = read_environment(place / ENVIRONMENT_FILE, [])
+    sessions = environment.get("sessions")
+    code = [str(one.get("code_sha256", "")) for one in sessions] if isinstance(sessions, list) else []
     return Entry(
         task=str(run["task"]),
         arm=str(run["arm"]),
@@ -156,7 +175,8 @@ def _entry(folder: Path, run: Row) -> Entry:
         rows=tuple(row for row in _rows(place / METRICS_FILE) if row.get("stage") == "train"),
         evals=tuple(_rows(place / EVALS_FILE)),
         start=str(run.get("start", "")),
-        imitated=str(read_environment(place / ENVIRONMENT_FILE, []).get("started", "")),
+        imitated=str(environment.get("started", "")),
+        code=tuple(dict.fromkeys(code)),
     )
 
 

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from hiper.report.arena import ROWS_FILE, Arena, Entry, read_arena, unequal_starts, write_csv, write_rows
+from hiper.report.arena import ROWS_FILE, Arena, Entry, read_arena, unequal_code, unequal_starts, write_csv, write_rows
 from hiper.report.charts import Chart, Line, line_chart
 from hiper.report.measures import Estimate, Measured, grid, measure
 from hiper.report.read import Row, number
@@ -59,11 +59,11 @@ class Cell:
 def write_comparison(folder: str | Path, out: Path | None = None) -> tuple[Path, tuple[Measured, ...], tuple[str, ...]]:
     """Write rows, table of runs, picture and page into the folder of a comparison.
 
-    Returns the page, what was measured, and a line for each imitation that was made more than once. The page goes to
-    `out`, where that is given.
+    Returns the page, what was measured, and a line for each way in which runs do not compare (an imitation that was
+    made more than once, other code). The page goes to `out`, where that is given.
     """
     arena = read_arena(folder)
-    measured, unequal = measure(arena), tuple(unequal_starts(arena))
+    measured, unequal = measure(arena), (*unequal_starts(arena), *unequal_code(arena))
     write_rows(arena, arena.folder / ROWS_FILE)
     write_csv([run_row(entry) for entry in arena.entries], arena.folder / RUNS_FILE)
     picture = slide(arena, measured)

@@ -145,8 +145,10 @@ def _turn(turn: Turn, credit: Credit | None, scale: float, *, has_subgoals: bool
 
 
 def _kinds(turn: Turn, *, has_subgoals: bool, malformed: bool) -> Sequence[Kind]:
-    """The decisions that the turn took: a malformed reply counts as one action, KEEP copies its subgoal."""
-    if malformed or not has_subgoals:
+    """The decisions that the turn took: of a malformed reply the one that it went wrong in; KEEP copies its subgoal."""
+    if malformed:
+        return tuple(kind for kind, _ in turn.spans.items())[-1:] or (Kind.ACTION,)
+    if not has_subgoals:
         return (Kind.ACTION,)
     return tuple(Kind) if turn.opens_segment else (Kind.SWITCH, Kind.ACTION)
 

@@ -387,16 +387,18 @@ def _die_with_parent() -> None:
 def _copy_start(imitation: Path, job: Job) -> None:
     """The imitation as the beginning of a run. It appears under its name only when it is complete.
 
-    The imitation's evaluation goes along only where it was of the run's own games.
+    The imitation's evaluation goes along only where it was of the run's own games; that it was worked on does not.
     """
     out = job.out
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     is_own = load_config(imitation / CONFIG_FILE).env == job.config.env
-    for name in (ENVIRONMENT_FILE, METRICS_FILE, *([EVALS_FILE] if is_own else [])):
+    for name in (METRICS_FILE, *([EVALS_FILE] if is_own else [])):
         if (imitation / name).exists():
             shutil.copy2(imitation / name, partial)
+    made_with = json.loads((imitation / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
+    (partial / ENVIRONMENT_FILE).write_text(json.dumps({**made_with, "sessions": []}, indent=1), encoding="utf-8")
     last = checkpoints(imitation / CHECKPOINT_FOLDER, "sft")[-1]
     shutil.copytree(last, partial / CHECKPOINT_FOLDER / last.name)
     (partial / TRAJECTORY_FOLDER).mkdir()

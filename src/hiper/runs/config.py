@@ -211,6 +211,8 @@ class TrainConfig(Section):
     """How far a value may move in a step before its loss is clipped; 0: off."""
     value_coef: NonNegative = 0.5
     """Weight of the value loss."""
+    value_passes: Count = 0
+    """Further passes after each update that train the value heads alone, the trunk standing still; they cost little."""
     value_trunk_grad: NonNegative = 0.5
     """How much of the value loss's gradient reaches the trunk; 0: heads only."""
     entropy_coef: NonNegative = 0.0

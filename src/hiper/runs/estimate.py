@@ -38,7 +38,7 @@ from hiper.credit import (
     sibling_hae,
     token_gae,
 )
-from hiper.records import Ending, Trajectory
+from hiper.records import Ending, Invalid, Trajectory, Turn
 from hiper.runs.config import CreditConfig
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -50,8 +50,9 @@ Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 class Table:
     """Episodes as arrays. Rewards in training units: what an episode is paid times the scale, plus shaping.
 
-    Of `group_B` (which game), `state_BT` (which situation) and `subgoal_BT` (the one in force) only equality means
-    anything; -1 is like no other.
+    A boundary is where a subgoal was to be written, even if the reply then could not be read. Of `group_B` (which
+    game), `state_BT` (which situation), `before_BT` (the subgoal in force before the reply) and `subgoal_BT` (the one
+    that its action was chosen under) only equality means anything; -1 is like no other.
     """
 
     rewards_BT: Floats
@@ -62,6 +63,7 @@ class Table:
     terminated_B: Bools
     group_B: Ints
     state_BT: Ints
+    before_BT: Ints
     subgoal_BT: Ints
 
 
@@ -72,7 +74,7 @@ def table_of(trajectories: Sequence[Trajectory], config: CreditConfig) -> Table:
     rewards, switches = np.zeros(shape), np.zeros(shape, dtype=bool)
     for b, one in enumerate(trajectories):
         rewards[b, : len(one.turns)] = [config.reward_scale * reward for reward in _rewards(one, config)]
-        switches[b, : len(one.turns)] = [turn.opens_segment for turn in one.turns]
+        switches[b, : len(one.turns)] = [turn.opens_segment or turn.spans.subgoal is not None for turn in one.turns]
     shaping = shaped_rewards(trajectories, shape, config)
     return Table(
         rewards_BT=rewards + shaping,
@@ -83,8 +85,15 @@ def table_of(trajectories: Sequence[Trajectory], config: CreditConfig) -> Table:
         terminated_B=np.array([_is_over(one.ending, config) for one in trajectories]),
         group_B=_numbered([[task_of(one)] for one in trajectories], 1)[:, 0],
         state_BT=_numbered([[turn.state or None for turn in one.turns] for one in trajectories], shape[1]),
-        subgoal_BT=_numbered([[turn.subgoal for turn in one.turns] for one in trajectories], shape[1]),
+        before_BT=_numbered([[None, *(turn.subgoal for turn in one.turns[:-1])] for one in trajectories], shape[1]),
+        subgoal_BT=_numbered([[_acted_under(turn) for turn in one.turns] for one in trajectories], shape[1]),
     )
+
+
+def _acted_under(turn: Turn) -> str | None:
+    """The subgoal that the action was chosen under; None where there is none, or it did not come into force."""
+    is_read = turn.invalid in (None, Invalid.NOT_ADMISSIBLE)
+    return turn.subgoal if is_read or (turn.spans.action and not turn.spans.subgoal) else None
 
 
 def _is_over(ending: Ending, config: CreditConfig) -> bool:
@@ -167,7 +176,7 @@ def _hae(table: Table, values: Values, c: CreditConfig) -> Streams:
 
 def _siblings(table: Table, values: Values, c: CreditConfig) -> Streams:
     credit = sibling_hae(
-        *_hierarchy(table, values), table.group_B, table.state_BT, table.subgoal_BT, values.whole_BT,
+        *_hierarchy(table, values), table.group_B, table.state_BT, table.subgoal_BT, table.before_BT,
         gamma=c.gamma, lam_low=c.lam_low, lam_high=c.lam_high, lam_boundary=c.lam_boundary,
         averaged_over=len(table.lengths_B),
     )  # fmt: skip
@@ -302,15 +311,11 @@ def _same_for_all(advantage_BT: Floats) -> Streams:
 
 
 def _hierarchical(credit: HAECredit) -> Streams:
-    # At turn 0 there is no choice, so nothing came of U there yet; it is worth what a new subgoal is, and a reply that
-    # could not be read is measured by it.
-    target_U_BT = credit.return_U_BT.copy()
-    target_U_BT[:, 0] = credit.return_high_BT[:, 0]
     return Streams(
         switch_BT=credit.switch_BT,
         subgoal_BT=credit.subgoal_BT,
         action_BT=credit.action_BT,
-        target_U_BT=target_U_BT,
+        target_U_BT=credit.return_U_BT,
         target_high_BT=credit.return_high_BT,
         target_low_BT=credit.return_low_BT,
     )

@@ -1,6 +1,7 @@
 """The run folder: metrics, trajectories, checkpoints and what they were made with. Saving is on by default."""
 
 import fcntl
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -85,6 +87,7 @@ class RunFolder:
                     self._board = None
 
     def write_environment(self, identity: Row) -> None:
+        """What the run is made with, as it begins."""
         row = {
             **identity,
             "command": sys.argv,
@@ -93,9 +96,17 @@ class RunFolder:
             "cpus": os.cpu_count(),
             "packages": {name: _version(name) for name in PACKAGES},
             "git_commit": _git_commit(),
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "started": _now(),
+            "sessions": [],
         }
         _write(self.path / ENVIRONMENT_FILE, json.dumps(row, indent=1))
+
+    def note_session(self) -> None:
+        """Add to it that the run is worked on now, and with which code: a run may be taken up with another."""
+        file = self.path / ENVIRONMENT_FILE
+        row = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        session = {"started": _now(), "code_sha256": _code_sha256(), "git_commit": _git_commit()}
+        _write(file, json.dumps({**row, "sessions": [*row.get("sessions", []), session]}, indent=1))
 
     def log(self, stage: str, row: Row) -> None:
         """One row of metrics, to the file and to TensorBoard."""
@@ -178,6 +189,20 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+@cache
+def _code_sha256() -> str:
+    """Of all modules of the package, with their places."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parents[1]
+    for file in sorted(package.rglob("*.py")):
+        digest.update(f"{file.relative_to(package).as_posix()}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _git_commit() -> str | None:

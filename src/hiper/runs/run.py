@@ -63,6 +63,7 @@ class Run:
             for split in dict.fromkeys((self.config.env.train_split, *self.config.eval.all_splits)):
                 self.world.names(split)  # a split that is not there is known now, not after hours
             policy, progress = self._restore()
+            self.folder.note_session()
             if progress.stage == "sft":
                 policy, progress = self._imitate(policy, progress)
             if not only_imitation and (self.config.train.steps or self.config.train.turns):

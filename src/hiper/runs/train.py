@@ -166,10 +166,15 @@ def update(config: Config, learner: Learner, examples: Sequence[PPOExample], pro
             batch = [one for one in examples if one.example.document.episode in inside]
             if batch:
                 parts.append(learner.step(batch, train_policy=step >= t.critic_warmup))
+    fitted: dict[str, float] = {}
+    if t.value_passes:
+        rng = np.random.default_rng(derive_seed(config.seed, "values", step))
+        fitted = learner.fit_values(examples, rng, passes=t.value_passes, parts=t.minibatches)
     names = {name for part in parts for name in part}
     logs: Row = {
         f"learn/{name}": float(np.mean([part[name] for part in parts if name in part])) for name in sorted(names)
     }
+    logs |= {f"learn/{name}": value for name, value in fitted.items()}
     logs["learn/skipped"] = learner.skipped - skipped
     logs["learn/lr"] = t.optim.lr * scale
     return logs
