@@ -122,7 +122,7 @@ def slow(
             for point, target in enumerate(one.example.target_P):
                 if not math.isnan(target):
                     state, head = out.hidden_states[-1][0, row.point_P[point]], torch.tensor([row.head_P[point]])
-                    value = policy.values(state[None], head)[0]
+                    value = policy.values(state[None], head, torch.tensor([row.point_turn_P[point]]))[0]
                     loss = loss + s.value_coef * _value(value, one.old_value_P[point], target, s) / points
     loss.backward()
     return float(loss.detach()), gradients(policy)

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hiper.batch import Document, documents
+from hiper.batch import OF_TOKEN, Document, documents
 from hiper.learn import DivergedError, Learner, Optimizer, OptimSettings, PPOExample, PPOSettings, score
+from hiper.learn.learner import _turns
 from hiper.models import Policy
 from hiper.models.attention import Documents
+from tests.batch.hand import four_turns
 from tests.learn.cases import ALL_PARTS, PLAIN, Still, close, double, examples, gradients, learned, played, slow, total
 from tests.models.small import tiny
 
@@ -190,6 +192,14 @@ def test_without_targets_there_is_nothing_to_fit() -> None:
     before = weights(policy)
     assert learner(policy).fit_values(batch, np.random.default_rng(0), passes=2, parts=2) == {}
     assert not changed(policy, before)
+
+
+def test_values_of_tokens_are_told_the_turn_of_the_token() -> None:
+    (row,) = documents([four_turns()], token_values=True)
+    turns = _turns(row)
+    of_token = row.point_turn_P == OF_TOKEN
+    assert turns[of_token].tolist() == [0] * 5 + [1] * 3 + [2] * 3 + [3] * 2
+    assert turns[~of_token].tolist() == row.point_turn_P[~of_token].tolist()
 
 
 def documents_of(batch: list[PPOExample]) -> list[Document]:

@@ -55,6 +55,7 @@ def tiny(kind: str = "qwen2", *, seed: int = 0, context: int = 512, **more: obje
     with torch.no_grad():
         policy.heads.out.normal_(generator=noise)
         policy.heads.bias.normal_(generator=noise)
+        policy.heads.turn.normal_(0, 0.3, generator=noise)
     return policy
 
 

@@ -123,14 +123,14 @@ def test_heads_stay_fine_on_a_coarse_trunk() -> None:
     policy.lm.to(torch.bfloat16)
     states = packed(policy, random_documents([6]))
     assert states.dtype is torch.bfloat16
-    assert policy.values(states[:3], torch.tensor([0, 1, 2])).dtype is torch.float32
+    assert policy.values(states[:3], torch.tensor([0, 1, 2]), torch.arange(3)).dtype is torch.float32
     assert policy.logits(states).dtype is torch.float32
 
 
 def test_double_precision_goes_all_the_way() -> None:
     policy = tiny("gpt_neox").double()
     states = packed(policy, random_documents([6]))
-    assert policy.values(states[:3], torch.tensor([0, 1, 2])).dtype is torch.float64
+    assert policy.values(states[:3], torch.tensor([0, 1, 2]), torch.arange(3)).dtype is torch.float64
     assert policy.logits(states).dtype is torch.float64
 
 

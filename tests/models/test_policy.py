@@ -31,7 +31,7 @@ def folder(source: Path, tmp_path: Path) -> Path:
 def outputs(policy: Policy) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
         hidden = policy.hidden(*pack(random_documents([6, 3]), policy.device))
-        return policy.logits(hidden), policy.values(hidden[:6], torch.tensor([0, 1, 2, 2, 1, 0]))
+        return policy.logits(hidden), policy.values(hidden[:6], torch.tensor([0, 1, 2, 2, 1, 0]), torch.arange(6))
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -75,10 +75,30 @@ def test_fresh_value_heads_say_0(folder: Path) -> None:
 def test_each_value_is_read_by_the_head_that_is_asked() -> None:
     policy = tiny()
     states = torch.randn(4, 48, generator=torch.Generator().manual_seed(3))
-    by_head = [policy.values(states, torch.full((4,), head)).detach() for head in range(len(HEADS))]
-    mixed = policy.values(states, torch.tensor([2, 0, 1, 2])).detach()
+    turns = torch.zeros(4)
+    by_head = [policy.values(states, torch.full((4,), head), turns).detach() for head in range(len(HEADS))]
+    mixed = policy.values(states, torch.tensor([2, 0, 1, 2]), turns).detach()
     torch.testing.assert_close(mixed, torch.stack([by_head[2][0], by_head[0][1], by_head[1][2], by_head[2][3]]))
     assert len({round(float(values[0]), 4) for values in by_head}) == 3
+
+
+def test_values_are_told_the_turn() -> None:
+    policy = tiny()
+    states, head = torch.randn(48, generator=torch.Generator().manual_seed(3)).expand(60, 48), torch.zeros(60).long()
+    values = policy.values(states, head, torch.arange(60)).detach()
+    assert len({round(float(value), 6) for value in values}) == 60
+    policy.heads.turn.data.zero_()
+    assert len(set(policy.values(states, head, torch.arange(60)).tolist())) == 1
+
+
+def test_heads_that_were_not_told_the_turn_are_read(folder: Path) -> None:
+    """Of models that were saved before."""
+    old = load_file(folder / HEADS_FILE)
+    del old["turn"]
+    save_file(old, folder / HEADS_FILE)
+    policy = Policy.load(folder)
+    assert not policy.heads.turn.any()
+    assert torch.equal(policy.heads.out, old["out"])
 
 
 def test_seeds_differ() -> None:

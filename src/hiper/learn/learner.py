@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from hiper.batch import Document, Example, TokenBatch, split_by_tokens
+from hiper.batch import OF_TOKEN, Document, Example, TokenBatch, split_by_tokens
 from hiper.learn.losses import PPOSettings, entropy, kl_to_reference, policy_loss, value_loss
 from hiper.learn.optim import Optimizer
 from hiper.models import Policy, pack
@@ -40,7 +41,7 @@ def score(policy: Policy, rows: Sequence[Document], *, temperature: float, budge
             micro = _Micro(policy, chosen)
             hidden = policy.hidden(micro.ids, micro.position, micro.packing)
             logprob = micro.logprobs(policy, hidden, temperature)[0].double().cpu().numpy()
-            values = policy.values(hidden[micro.point], micro.head).double().cpu().numpy()
+            values = policy.values(hidden[micro.point], micro.head, micro.turn).double().cpu().numpy()
             out += micro.scatter(logprob, values)
     return out
 
@@ -61,6 +62,7 @@ class _Micro:
         point = np.concatenate([o + row.point_P for o, row in zip(offset, rows, strict=True)])
         self.point = torch.from_numpy(point).to(device)
         self.head = torch.from_numpy(np.concatenate([row.head_P for row in rows])).to(device)
+        self.turn = torch.from_numpy(np.concatenate([_turns(row) for row in rows])).to(device)
 
     def logprobs(self, policy: Policy, hidden: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """Log-probability of each trained token (M,), and the scores it came from (M, V)."""
@@ -79,6 +81,12 @@ class _Micro:
             full[row.kind_L != 0] = logprob
             out.append(Scores(logprob_L=full, value_P=value))
         return out
+
+
+def _turns(row: Document) -> NDArray[np.int64]:
+    """The turn of each value point; of one before a token, the token's."""
+    after = np.minimum(row.point_P + 1, len(row) - 1)
+    return np.where(row.point_turn_P == OF_TOKEN, row.turn_L[after], row.point_turn_P)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,12 +139,14 @@ class Learner:
         The trunk is read once and stays as it is, so that a pass costs next to nothing. A step that is not finite is
         skipped. Returns the mean square error before and after, where there is anything to fit.
         """
-        hidden_P, head_P, target_P = self._value_points([one.example for one in examples])
-        if not len(target_P):
+        points = self._value_points([one.example for one in examples])
+        if points is None:
             return {}
+        hidden_P, head_P, turn_P, target_P = points
 
         def missed(chosen: Tensor) -> Tensor:
-            return (self.policy.values(hidden_P[chosen], head_P[chosen]) - target_P[chosen]).square().mean()
+            value = self.policy.values(hidden_P[chosen], head_P[chosen], turn_P[chosen])
+            return (value - target_P[chosen]).square().mean()
 
         every = torch.arange(len(target_P), device=target_P.device)
         with torch.inference_mode():
@@ -153,9 +163,9 @@ class Learner:
         with torch.inference_mode():
             return {"value_mse_before": before, "value_mse_after": float(missed(every))}
 
-    def _value_points(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
-        """Hidden states (P, D), heads and targets of all points that have a target."""
-        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    def _value_points(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+        """Hidden states (P, E), heads, turns and targets of all points that have a target."""
+        parts: list[tuple[Tensor, ...]] = []
         chosen = [one for one in examples if np.isfinite(one.target_P).any()]
         with torch.no_grad():
             for group in split_by_tokens([len(one.document) for one in chosen], self.budget):
@@ -163,12 +173,11 @@ class Learner:
                 hidden = self.policy.hidden(micro.ids, micro.position, micro.packing)
                 target = _stack([chosen[g].target_P for g in group], hidden)
                 asked = torch.isfinite(target)
-                parts.append((hidden[micro.point[asked]], micro.head[asked], target[asked]))
+                parts.append((hidden[micro.point[asked]], micro.head[asked], micro.turn[asked], target[asked]))
         if not parts:
-            nothing = torch.zeros(0, device=self.policy.device)
-            return nothing, nothing, nothing
-        hidden_P, head_P, target_P = (torch.cat(some) for some in zip(*parts, strict=True))
-        return hidden_P, head_P, target_P
+            return None
+        hidden_P, head_P, turn_P, target_P = (torch.cat(some) for some in zip(*parts, strict=True))
+        return hidden_P, head_P, turn_P, target_P
 
     def gradient_noise(self, examples: Sequence[PPOExample], parts: int) -> dict[str, float]:
         """How much the policy gradient of a batch owes to chance. Changes nothing.
@@ -236,7 +245,7 @@ class Learner:
         state = hidden[micro.point[asked]]
         if self.value_trunk_grad != 1.0:
             state = state.detach() + self.value_trunk_grad * (state - state.detach())
-        value = self.policy.values(state, micro.head[asked])
+        value = self.policy.values(state, micro.head[asked], micro.turn[asked])
         loss = value_loss(value, old[asked], target[asked], self.settings).sum() / max(batch.points, 1)
         return loss, {"value_loss": loss.detach()}
 

@@ -7,7 +7,7 @@ import json
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import torch
 from safetensors import SafetensorError
@@ -22,20 +22,30 @@ from hiper.models.tokens import ModelError, Tokenizer, first_line
 logging.disable_progress_bar()  # its own bars for every load and save would drown ours
 HEADS = ("U", "V_high", "V_low")
 HEADS_FILE = "value_heads.safetensors"
+_PERIODS: Final = (4.0, 16.0, 64.0)  # turns a radian, in which the value heads are told the turn
 
 
 class ValueHeads(nn.Module):
-    """U, V_high and V_low: one hidden layer each. The last layer starts at 0, so that all values start at 0."""
+    """U, V_high and V_low: one hidden layer each. The last layer starts at 0, so that all values start at 0.
+
+    Beside the trunk's state they are told the turn. Where the limit ends an episode, what is to come depends on how
+    much is left (Pardo et al., "Time Limits in Reinforcement Learning", 2018), and a trunk that reads text counts turns
+    badly.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(width, len(HEADS) * width)
+        self.turn = nn.Parameter(torch.zeros(2 * len(_PERIODS), len(HEADS) * width))
         self.out = nn.Parameter(torch.zeros(len(HEADS), width))
         self.bias = nn.Parameter(torch.zeros(len(HEADS)))
 
-    def forward(self, hidden_ME: Tensor, head_M: Tensor) -> Tensor:
+    def forward(self, hidden_ME: Tensor, head_M: Tensor, turn_M: Tensor) -> Tensor:
         """Value at each position by the head that is asked for (index into HEADS), in the heads' precision. (M,)"""
-        inner_MHE: Tensor = torch.tanh(self.hidden(hidden_ME.to(self.out.dtype))).unflatten(-1, (len(HEADS), -1))
+        angle_MP = turn_M[:, None] / torch.tensor(_PERIODS, dtype=self.out.dtype, device=turn_M.device)
+        clock_MC = torch.cat([angle_MP.sin(), angle_MP.cos()], dim=1)
+        inner_MW = self.hidden(hidden_ME.to(self.out.dtype)) + clock_MC @ self.turn
+        inner_MHE: Tensor = torch.tanh(inner_MW).unflatten(-1, (len(HEADS), -1))
         chosen = inner_MHE[torch.arange(len(head_M), device=head_M.device), head_M]
         return (chosen * self.out[head_M]).sum(-1) + self.bias[head_M]
 
@@ -78,9 +88,9 @@ class Policy(nn.Module):
         scores = cast(Tensor, self.lm.get_output_embeddings()(hidden_ME))[..., : len(self.tokenizer)]
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
-    def values(self, hidden_ME: Tensor, head_M: Tensor) -> Tensor:
-        """Values (M,), environment units."""
-        return cast(Tensor, self.heads(hidden_ME, head_M))
+    def values(self, hidden_ME: Tensor, head_M: Tensor, turn_M: Tensor) -> Tensor:
+        """Values (M,), environment units, by heads (index into HEADS) at turns counted from 0."""
+        return cast(Tensor, self.heads(hidden_ME, head_M, turn_M))
 
     def save(self, folder: Path) -> None:
         """An ordinary transformers folder, plus the value heads: safetensors and JSON only."""
@@ -110,7 +120,8 @@ class Policy(nn.Module):
         heads = Path(folder) / HEADS_FILE
         if heads.is_file():
             try:
-                policy.heads.load_state_dict(load_file(heads, device=device))
+                fresh = {"turn": torch.zeros_like(policy.heads.turn)}  # older heads were not told the turn
+                policy.heads.load_state_dict(fresh | load_file(heads, device=device))
             except (OSError, RuntimeError, SafetensorError) as error:
                 raise ModelError(f"{heads}: no value heads for this model ({first_line(error)})") from error
         return policy
