@@ -71,6 +71,8 @@ def test_what_lies_in_a_run_folder(finished: Path) -> None:
     assert len(environment["data_sha256"]) == 64
     assert {"torch", "transformers", "hiper"} <= set(environment["packages"])
     assert {"git_commit", "command", "python", "cpus", "started"} <= set(environment)
+    (session,) = environment["sessions"]
+    assert session.keys() == {"started", "code_sha256", "git_commit"}
     assert not list(finished.rglob("*.partial"))
 
 

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -105,7 +104,7 @@ class RunFolder:
         """Add to it that the run is worked on now, and with which code: a run may be taken up with another."""
         file = self.path / ENVIRONMENT_FILE
         row = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        session = {"started": _now(), "code_sha256": _code_sha256(), "git_commit": _git_commit()}
+        session = {"started": _now(), "code_sha256": CODE_SHA256, "git_commit": _git_commit()}
         _write(file, json.dumps({**row, "sessions": [*row.get("sessions", []), session]}, indent=1))
 
     def log(self, stage: str, row: Row) -> None:
@@ -195,14 +194,18 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
-@cache
 def _code_sha256() -> str:
-    """Of all modules of the package, with their places."""
+    """Of all modules that training may depend on, with their places."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
     for file in sorted(package.rglob("*.py")):
-        digest.update(f"{file.relative_to(package).as_posix()}\n".encode() + file.read_bytes())
+        place = file.relative_to(package)
+        if place.parts[0] not in ("cli", "lab", "report"):
+            digest.update(f"{place.as_posix()}\n".encode() + file.read_bytes())
     return digest.hexdigest()
+
+
+CODE_SHA256 = _code_sha256()  # as it was imported: files may change while a comparison runs
 
 
 def _git_commit() -> str | None:
