@@ -82,6 +82,11 @@ def test_a_guard_sees_its_own_trouble(name: str) -> None:
     assert "\n" not in found[name]
 
 
+def test_where_the_limit_ends_the_episode_nobody_stalls() -> None:
+    for name in GUARDS:
+        assert list(troubles(rows_of(TROUBLE[name]), limit_ends=True)) == ([] if name == "stalling" else [name])
+
+
 @pytest.mark.parametrize("name", GUARDS)
 def test_and_is_silent_just_before_it(name: str) -> None:
     assert not troubles(rows_of(NEARLY[name]))

@@ -144,16 +144,20 @@ GUARDS: Mapping[str, Guard] = {
     "kl_step": Guard(seen=_kl_step, remedy="try a smaller optim.lr, or fewer train.epochs and minibatches"),
     "kl_start": Guard(seen=_kl_start, remedy="try a larger train.kl_coef or a smaller optim.lr"),
     "critic": Guard(
-        seen=_critic, remedy="try a larger optim.value_lr, train.critic_warmup or train.episodes", after=2 * WINDOW
+        seen=_critic, remedy="try train.value_passes, train.critic_warmup or more train.episodes", after=2 * WINDOW
     ),
     "logprob_gap": Guard(seen=_logprob_gap, remedy="check model.dtype, and that sampler and learner are one model"),
 }
 
 
-def troubles(rows: Sequence[Row]) -> dict[str, str]:
-    """What the guards find at the end of these rows of training: names and messages."""
+def troubles(rows: Sequence[Row], *, limit_ends: bool = False) -> dict[str, str]:
+    """What the guards find at the end of these rows of training: names and messages.
+
+    limit_ends: nothing is expected after the turn limit (`credit.at_limit`), so that running into it earns nothing.
+    """
     now, start = Stretch(rows[-WINDOW:]), Stretch(rows[:WINDOW])
-    found = {name: guard.seen(now, start) for name, guard in GUARDS.items() if len(rows) > guard.after}
+    asked = [name for name, guard in GUARDS.items() if len(rows) > guard.after]
+    found = {name: GUARDS[name].seen(now, start) for name in asked if not (limit_ends and name == "stalling")}
     return {name: f"{seen}; {GUARDS[name].remedy}" for name, seen in found.items() if seen}
 
 

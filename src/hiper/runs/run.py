@@ -164,14 +164,17 @@ class Run:
 
     def _guarded(self, row: Row, before: Sequence[Row]) -> Row:
         """The row with the names of the guards that see trouble in it. What is new is said once."""
-        found = troubles([*before, row])
+        found = self._troubles([*before, row])
         for name, message in found.items():
             if is_new(name, before):
                 self.watcher.say(f"guard {name}: {message}")
         return row | ({"guards": list(found)} if found else {})
 
+    def _troubles(self, rows: Sequence[Row]) -> dict[str, str]:
+        return troubles(rows, limit_ends=self.config.credit.at_limit == "end")
+
     def _check_guards(self, policy: Policy, optimizer: Optimizer, progress: Progress, rows: Sequence[Row]) -> None:
-        for name, message in troubles(rows).items():
+        for name, message in self._troubles(rows).items():
             if name in self.config.guards.stop:
                 target = self.folder.save(policy, optimizer, progress)
                 raise GuardStop(
