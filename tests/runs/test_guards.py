@@ -139,7 +139,7 @@ def test_settings() -> None:
 @pytest.fixture
 def alarmed(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the second step on, the critic is in trouble."""
-    monkeypatch.setattr(run, "troubles", lambda rows: {"critic": "it guesses; help it"} if len(rows) > 1 else {})
+    monkeypatch.setattr(run, "troubles", lambda rows, **_: {"critic": "it guesses; help it"} if len(rows) > 1 else {})
 
 
 @pytest.mark.usefixtures("alarmed")
