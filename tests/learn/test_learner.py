@@ -186,6 +186,14 @@ def test_value_passes_fit_the_heads_and_move_nothing_else(kind: str) -> None:
     assert logs["value_mse_after"] < 0.8 * logs["value_mse_before"]
 
 
+def test_more_parts_than_values_are_no_trouble() -> None:
+    policy = tiny()
+    it = learner(policy, value_lr=1e-2)
+    logs = it.fit_values(examples(policy, played())[:1], np.random.default_rng(0), passes=3, parts=1000)
+    assert it.skipped == 0
+    assert logs["value_mse_after"] < logs["value_mse_before"]
+
+
 def test_without_targets_there_is_nothing_to_fit() -> None:
     policy = tiny()
     batch = [unasked(one) for one in examples(policy, played())]

@@ -152,7 +152,7 @@ class Learner:
         with torch.inference_mode():
             before = float(missed(every))
         for _ in range(passes):
-            for part in np.array_split(rng.permutation(len(target_P)), parts):
+            for part in np.array_split(rng.permutation(len(target_P)), min(parts, len(target_P))):
                 self.optimizer.zero_grad()
                 loss = missed(torch.from_numpy(part).to(target_P.device))
                 loss.backward()
