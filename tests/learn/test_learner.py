@@ -188,7 +188,7 @@ def test_value_passes_fit_the_heads_and_move_nothing_else(kind: str) -> None:
 
 def test_more_parts_than_values_are_no_trouble() -> None:
     policy = tiny()
-    it = learner(policy, value_lr=1e-2)
+    it = learner(policy, value_lr=1e-4)
     logs = it.fit_values(examples(policy, played())[:1], np.random.default_rng(0), passes=3, parts=1000)
     assert it.skipped == 0
     assert logs["value_mse_after"] < logs["value_mse_before"]
