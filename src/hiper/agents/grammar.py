@@ -138,9 +138,6 @@ To go on with the present subgoal:
 """
 
 
-_PLAN_BLOCKS = ("switch", "subgoal", "action")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanExecute:
     """KEEP or SWITCH the subgoal, name it at a SWITCH, then act.
@@ -169,17 +166,17 @@ class PlanExecute:
 
     def parse(self, reply: str, *, subgoal: str, cut: bool) -> Reply:
         """Read a reply; the first reason that applies, in the order of `Invalid`, makes it invalid."""
-        spans = _plan_spans(reply, subgoal, self.forced(subgoal))
+        blocks = _blocks(reply, ("switch", "subgoal", "action"))
+        spans = _plan_spans(reply, blocks, subgoal, self.forced(subgoal))
         try:
-            decision, new, action = self._parse(reply, subgoal, cut)
+            decision, new, action = self._parse(reply, blocks, subgoal, cut)
         except _Refused as refused:
             return Reply(decision=Decision.KEEP, subgoal=subgoal, action="", invalid=refused.reason, bytes=spans)
         return Reply(decision=decision, subgoal=new, action=action, invalid=None, bytes=spans)
 
-    def _parse(self, text: str, in_force: str, cut: bool) -> tuple[Decision, str, str]:
+    def _parse(self, text: str, blocks: Sequence[_Block], in_force: str, cut: bool) -> tuple[Decision, str, str]:
         if cut and self.stop not in text:
             raise _Refused(Invalid.CUT_BY_LIMIT)
-        blocks = _blocks(text, _PLAN_BLOCKS)
         decision, switch = _switch(blocks, in_force)
         action, plan = _after_switch(blocks, switch)
         subgoal = _subgoal(decision, plan, in_force)
@@ -221,7 +218,7 @@ def _after_switch(blocks: Sequence[_Block], switch: _Block) -> tuple[_Block | No
     return action, _first(blocks, "subgoal", start=switch.stop, stop=action.start if action else None)
 
 
-def _plan_spans(text: str, in_force: str, forced: tuple[str, str] | None) -> dict[Kind, Span]:
+def _plan_spans(text: str, blocks: Sequence[_Block], in_force: str, forced: tuple[str, str] | None) -> dict[Kind, Span]:
     """Which bytes decide what. A decision ends where its block does; where a reply goes wrong, none begins any more.
 
     What a byte belongs to depends on the bytes before it alone, never on how the reply goes on: the value that stands
@@ -231,7 +228,7 @@ def _plan_spans(text: str, in_force: str, forced: tuple[str, str] | None) -> dic
     def place(position: int) -> int:
         return _byte_length(text[:position])
 
-    blocks, end = _blocks(text, _PLAN_BLOCKS), len(text)
+    end = len(text)
     first = Kind.SWITCH if in_force else Kind.SUBGOAL  # with nothing to keep, SWITCH is part of writing a subgoal
     try:
         decision, switch = _switch(blocks, in_force)

@@ -147,6 +147,11 @@ class Turn:
                 raise RecordError(f"Turn {self.index}: the {kind} span ends at {span.stop} of {len(self.reply_ids)}")
 
     @property
+    def is_read(self) -> bool:
+        """True where the reply parsed; whether its action was possible is another matter."""
+        return self.invalid in (None, Invalid.NOT_ADMISSIBLE)
+
+    @property
     def opens_segment(self) -> bool:
         """True at boundaries: turn 0, and every SWITCH."""
         return self.index == 0 or self.decision is Decision.SWITCH

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hiper.records import Ending, Invalid, Kind, Segment, Trajectory, Turn, segments
+from hiper.records import Ending, Kind, Segment, Trajectory, Turn, segments
 from hiper.report.marks import BANDS, Bar, ValuePlot, signed_bar, value_plot
 from hiper.report.read import Column, Credit, Episode
 from hiper.report.words import ENDINGS, REASONS, figure, plain, signed, visible
@@ -130,23 +130,21 @@ def _segment(number: int, piece: Segment, played: Trajectory, credit: Credit | N
 
 
 def _turn(turn: Turn, credit: Credit | None, scale: float, *, has_subgoals: bool) -> TurnView:
-    malformed = turn.invalid is not None and turn.invalid is not Invalid.NOT_ADMISSIBLE
-    kinds = _kinds(turn, has_subgoals=has_subgoals, malformed=malformed)
     return TurnView(
         index=turn.index,
         observation=visible(turn.observation),
-        decisions=tuple(_decision(turn, kind, credit, scale) for kind in kinds),
+        decisions=tuple(_decision(turn, kind, credit, scale) for kind in _kinds(turn, has_subgoals=has_subgoals)),
         reply=visible(turn.reply),
         reward=signed(turn.reward) if turn.reward else "",
         invalid=REASONS[turn.invalid] if turn.invalid else "",
-        is_malformed=malformed,
+        is_malformed=not turn.is_read,
         is_mistake=turn.is_mistake,
     )
 
 
-def _kinds(turn: Turn, *, has_subgoals: bool, malformed: bool) -> Sequence[Kind]:
+def _kinds(turn: Turn, *, has_subgoals: bool) -> Sequence[Kind]:
     """The decisions that the turn took: of a malformed reply the one that it went wrong in; KEEP copies its subgoal."""
-    if malformed:
+    if not turn.is_read:
         return tuple(kind for kind, _ in turn.spans.items())[-1:] or (Kind.ACTION,)
     if not has_subgoals:
         return (Kind.ACTION,)

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hiper.records import Decision, Invalid, Turn
+from hiper.records import Decision, Turn
 from hiper.report.read import Row
 from hiper.report.results import Comparison, Rate, comparisons, difference
 from hiper.report.words import DASH, REASONS, interval, plain, points, signed, visible
@@ -34,7 +34,7 @@ def render_turn(turn: Turn) -> RenderableType:
     lines = [_decided(turn)]
     if turn.invalid:
         lines.append(Text(f"! invalid reply: {REASONS[turn.invalid]}", style="red"))
-    if turn.invalid and turn.invalid is not Invalid.NOT_ADMISSIBLE:
+    if not turn.is_read:
         lines.append(Text(visible(turn.reply), style="dim"))
     if turn.reward:
         lines.append(Text(f"reward {signed(turn.reward)}", style="bold green" if turn.reward > 0 else "bold red"))

@@ -279,8 +279,7 @@ class _Table:
         if sample.overflow:
             return Ending.TOKEN_LIMIT
         patience = self.limits.invalid_in_a_row
-        last = episode.turns[-patience:] if patience else []
-        if last and len(last) == patience and all(turn.invalid is not None for turn in last):
+        if patience and _failing(episode.turns) >= patience:
             return Ending.FAILED
         return Ending.TURN_LIMIT if len(episode.turns) >= self.limits.turns else None
 

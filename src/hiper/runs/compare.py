@@ -103,29 +103,24 @@ class _Worker:
     end: tuple[str, str] = ("failed", "")
 
 
-def is_done(job: Job) -> bool:
-    """Whether a run folder holds all that the job is to do, or says that it did."""
-    progress = progress_of(job)
-    if progress is None or (job.out / DONE_FILE).exists():
-        return progress is not None
+def finished(job: Job) -> Progress | None:
+    """What came of a job whose folder holds all that it is to do, or says that it did; None if something is left."""
+    if (job.out / DONE_FILE).exists():
+        return Progress(**json.loads((job.out / DONE_FILE).read_text(encoding="utf-8")))
     stage = "sft" if job.only_imitation else "train"
+    found = checkpoints(job.out / CHECKPOINT_FOLDER, stage)
+    if not found:
+        return None
+    progress = load_progress(found[-1])
     over = progress.step >= job.config.sft.steps if job.only_imitation else is_over(job.config.train, progress)
     rows = read_jsonl(job.out / EVALS_FILE)
     evaluated = {row["split"] for row in rows if (row["stage"], row["step"]) == (stage, progress.step)}
-    return over and evaluated >= set(job.config.eval.splits)
-
-
-def progress_of(job: Job) -> Progress | None:
-    """How far the job's stage has come; None where nothing of it is saved."""
-    if (job.out / DONE_FILE).exists():
-        return Progress(**json.loads((job.out / DONE_FILE).read_text(encoding="utf-8")))
-    found = checkpoints(job.out / CHECKPOINT_FOLDER, "sft" if job.only_imitation else "train")
-    return load_progress(found[-1]) if found else None
+    return progress if over and evaluated >= set(job.config.eval.splits) else None
 
 
 def state(job: Job) -> str:
     """How far a job is, in a word."""
-    if is_done(job):
+    if finished(job):
         return "done"
     return "begun" if job.out.exists() else "to do"
 
@@ -166,14 +161,14 @@ class Comparison:
 
     def _settle_what_is_done(self) -> None:
         """An imitation is done, too, when no run needs it any more."""
-        done = {job.out: progress_of(job) for job in self.jobs if is_done(job)}
+        done = {job.out: progress for job in self.jobs if (progress := finished(job))}
         needed = {job.start for job in self.jobs if job.out not in done}
         for job in self.jobs:
             if job.out in done or (job.only_imitation and job.out not in needed):
                 progress = done.get(job.out)
                 self._settle(job, "done", "", progress.wall_s if progress else 0.0)
         for entry in self.plan.entries:  # those that are not to be done now may be done all the same
-            if entry.job.out not in self.board.share and is_done(entry.job):
+            if entry.job.out not in self.board.share and finished(entry.job):
                 self.outcome[entry.job.out] = ("done", "")
 
     def _check(self) -> None:

@@ -38,7 +38,7 @@ from hiper.credit import (
     sibling_hae,
     token_gae,
 )
-from hiper.records import Ending, Invalid, Trajectory, Turn
+from hiper.records import Ending, Trajectory, Turn
 from hiper.runs.config import CreditConfig
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -92,8 +92,7 @@ def table_of(trajectories: Sequence[Trajectory], config: CreditConfig) -> Table:
 
 def _acted_under(turn: Turn) -> str | None:
     """The subgoal that the action was chosen under; None where there is none, or it did not come into force."""
-    is_read = turn.invalid in (None, Invalid.NOT_ADMISSIBLE)
-    return turn.subgoal if is_read or (turn.spans.action and not turn.spans.subgoal) else None
+    return turn.subgoal if turn.is_read or (turn.spans.action and not turn.spans.subgoal) else None
 
 
 def _is_over(ending: Ending, config: CreditConfig) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 from hiper.envs.errors import UnknownName
 from hiper.envs.webshop.pages import SEPARATOR
 from hiper.envs.webshop.site.shop import Scene, Shop, SiteError
-from hiper.records import Invalid, Spans, Trajectory, Turn, read_trajectories, segments
+from hiper.records import Spans, Trajectory, Turn, read_trajectories, segments
 
 BANDS: Final = 4  # colours of segments, in turn
 _GOAL: Final = re.compile(r"\S+/\d+")
@@ -89,7 +89,7 @@ class Episode:
     def moments(self) -> list[Moment]:
         """What was before the agent at each turn, and after the last."""
         played = self.trajectory
-        sent = [turn.action for turn in played.turns if _was_sent(turn)]
+        sent = [turn.action for turn in played.turns if turn.is_read]
         try:
             scenes, why = self.shop.scenes(played.game, sent, played.seed), ""
         except UnknownName as error:
@@ -100,18 +100,13 @@ class Episode:
             turn = played.turns[index] if index < len(played.turns) else None
             recorded = turn.observation if turn else played.final_observation
             scene = scenes[done] if done < len(scenes) else None
-            told = previous is not None and not _was_sent(previous)
+            told = previous is not None and not previous.is_read
             seen = not told and bool(played.turns)
             problem = why or (_difference(scene, recorded, previous) if seen else "")
             found.append(Moment(index=index, turn=turn, scene=scene, recorded=recorded, told=told, problem=problem))
-            done += turn is not None and _was_sent(turn)
+            done += turn is not None and turn.is_read
             previous = turn
         return found
-
-
-def _was_sent(turn: Turn) -> bool:
-    """Whether the environment got the action of a turn."""
-    return turn.invalid in {None, Invalid.NOT_ADMISSIBLE}
 
 
 def _difference(scene: Scene | None, recorded: str, previous: Turn | None) -> str:
