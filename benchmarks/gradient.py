@@ -1,6 +1,6 @@
 """How good is the gradient of one update? Every estimator on the same episodes of one agent.
 
-    python -m benchmarks.gradient RUN [key=value ...] [--critic 20] [--rounds 40] [--only NAME ...] [--json FILE]
+    python -m benchmarks.gradient RUN [key=value ...] [--critic 20] [--rounds 40] [--exact 2] [--only NAME ...]
 
 RUN is the folder of a run, its imitation included (`runs/arena/starts/...` of a comparison); key=value changes its
 settings, e.g. env.options.chain=4. The policy stays as it is. Its value heads first learn from `--critic` batches of
@@ -17,6 +17,10 @@ With g an estimator's gradient of one round and G the true one:
 All from inner products of different rounds, which no noise makes larger. G is the mean gradient of returns without
 discount that end with the episode, minus baselines (`siblings`, all lambdas 1): right whatever the critic says. +-: two
 standard errors, by leaving out one round after the other; of the difference to the first row in the last column.
+
+`--exact N` adds what the estimators would be worth with a critic that knows: every value of a batch is found by 2 N
+episodes played on from there (`benchmarks.exact`; slow), and E|g|² comes from gradients with one half and the other,
+so that none of the noise of the values is left in it. These are right on average at any lambda: their direction is 1.
 """
 
 import argparse
@@ -24,13 +28,15 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from hiper.batch import TokenBatch
+from benchmarks.exact import played_on
+from hiper.batch import TokenBatch, Values
 from hiper.learn import Learner
 from hiper.models import Policy, TorchSampler
 from hiper.runs.checkpoint import Progress, checkpoints, load_policy
@@ -41,6 +47,7 @@ from hiper.runs.train import collect, examples_of, learnable, reread, train_roun
 from hiper.runs.world import World
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Twice = tuple[Floats, Floats]  # with independent values; the same where there is but one set
 
 ONES = {"lam_low": 1.0, "lam_high": 1.0, "lam_boundary": 1.0}
 TRUTH = "truth"
@@ -65,6 +72,16 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
     "GiGPO": {"estimator": "gigpo"},
     TRUTH: {"estimator": "siblings", "gamma": 1.0, "at_limit": "end", **ONES},
 }
+_WHOLE = {"gamma": 1.0, "at_limit": "end"}
+EXACT: dict[str, dict[str, Any]] = {
+    "flat GAE, exact values": {"estimator": "gae", "lam_low": 0.95, **_WHOLE},
+    "flat GAE, lambda 1, exact values": {"estimator": "gae", "lam_low": 1.0, **_WHOLE},
+    "flat GAE, lambda 0, exact values": {"estimator": "gae", "lam_low": 0.0, **_WHOLE},
+    "HAE, paper, exact values": {**ESTIMATORS["HAE, paper"], **_WHOLE},
+    "HAE, trace carried, exact values": {**ESTIMATORS["HAE, trace carried"], **_WHOLE},
+    "HAE, unbiased, exact values": {**ESTIMATORS["HAE, unbiased"], **_WHOLE},
+    "HAE, lambda 0, exact values": {**ESTIMATORS["HAE, paper"], "lam_low": 0.0, "lam_high": 0.0, **_WHOLE},
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,21 +98,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         choices=names,
         help=f"an estimator, by its name; of {', '.join(names)}",
     )
+    parser.add_argument(
+        "--exact", type=int, default=0, metavar="N", help="exact values too, from 2 N episodes for each of them"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - for standard output")
     args = parser.parse_args(argv)
     if args.rounds < 3:
         parser.error("--rounds: at least 3")
+    if args.exact < 0:
+        parser.error("--exact: at least 0")
     config = load_config(args.run / "config.toml", ["train.group=8", *args.overrides, "train.kl_coef=0"])
     stages = (checkpoints(args.run / "checkpoints", stage) for stage in ("train", "sft"))
     found = next((some[-1] for some in stages if some), None)
     if found is None:
         parser.error(f"{args.run}: no checkpoint there")
     started = time.perf_counter()
-    gradients = measure(config, found, args.only or names, critic=args.critic, rounds=args.rounds)
+    gradients = measure(config, found, args.only or names, critic=args.critic, rounds=args.rounds, exact=args.exact)
     figures = compared(gradients)
     whole = {
         "run": args.run.name, "settings": args.overrides, "critic": args.critic, "rounds": args.rounds,
-        "episodes": config.train.episodes, "seconds": time.perf_counter() - started, "estimators": figures,
+        "exact": args.exact, "episodes": config.train.episodes, "seconds": time.perf_counter() - started,
+        "estimators": figures,
     }  # fmt: skip
     if args.json == "-":
         print(json.dumps(whole))
@@ -113,8 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(
-    config: Config, checkpoint: Path, estimators: Sequence[str], *, critic: int, rounds: int
-) -> dict[str, Floats]:
+    config: Config, checkpoint: Path, estimators: Sequence[str], *, critic: int, rounds: int, exact: int
+) -> dict[str, Twice]:
     """Gradients [rounds, weights] of each estimator, and of the truth."""
     set_up_torch(config.threads or 1)
     policy = load_policy(checkpoint, device=config.model.device, dtype=config.model.dtype)
@@ -130,13 +153,15 @@ def measure(
             name: changed(config, {"credit": {**ESTIMATORS[name], "normalise": "none"}})
             for name in (*estimators, TRUTH)
         }
-        found: dict[str, list[Floats]] = {name: [] for name in names}
+        found: dict[str, list[tuple[Floats, Floats]]] = {}
         for index in range(rounds):
-            for name, gradient in one_round(names, config, world, sampler, learner, policy, critic + index).items():
-                found[name].append(gradient)
+            for name, both in one_round(names, config, world, sampler, learner, policy, critic + index, exact).items():
+                found.setdefault(name, []).append(both)
     finally:
         world.close()
-    return {name: np.array(some) for name, some in found.items()}
+    return {
+        name: (np.array([one for one, _ in some]), np.array([two for _, two in some])) for name, some in found.items()
+    }
 
 
 def changed(config: Config, changes: Mapping[str, Mapping[str, Any]]) -> Config:
@@ -154,23 +179,36 @@ def one_round(
     learner: Learner,
     policy: Policy,
     step: int,
-) -> dict[str, Floats]:
-    """Play once; each estimator's gradient on what was played."""
+    exact: int,
+) -> dict[str, tuple[Floats, Floats]]:
+    """Play once; each estimator's gradient on what was played, with one set of values and with the other."""
     played = collect(config, world, sampler, step)
     read = reread(learnable(played, names[TRUTH]), policy, config)
+
+    def gradient(its: Config, values: Values) -> Floats:
+        known = replace(read, values=values)
+        examples, _ = examples_of(known, table_of(read.episodes, its.credit), its.credit)
+        found = learner.policy_gradient(examples, TokenBatch.of([one.example for one in examples]))
+        return np.asarray(found.to(torch.float64).cpu().numpy())
+
     out = {}
     for name, its in names.items():
-        examples, _ = examples_of(read, table_of(read.episodes, its.credit), its.credit)
-        gradient = learner.policy_gradient(examples, TokenBatch.of([one.example for one in examples]))
-        out[name] = gradient.to(torch.float64).cpu().numpy()
+        one = gradient(its, read.values)
+        out[name] = one, one
+    if exact:
+        first, second = played_on(names[TRUTH], world, sampler, read.episodes, read.rows, plays=exact)
+        for name, credit in EXACT.items():
+            its = changed(config, {"credit": {**credit, "normalise": "none"}})
+            out[name] = gradient(its, first), gradient(its, second)
     return out
 
 
-def compared(gradients: Mapping[str, Floats]) -> dict[str, dict[str, float]]:
+def compared(gradients: Mapping[str, Twice]) -> dict[str, dict[str, float]]:
     """The figures of each estimator but the truth."""
     names = list(gradients)
-    stacked = np.stack([gradients[name] for name in names])  # [estimators, rounds, weights]
-    gram = np.einsum("arp,bsp->abrs", stacked, stacked, optimize=True)
+    one, other = (np.stack([gradients[name][half] for name in names]) for half in (0, 1))
+    gram = np.einsum("arp,bsp->abrs", one, other, optimize=True)  # [estimators, estimators, rounds, rounds]
+    gram = (gram + gram.transpose(1, 0, 3, 2)) / 2
     truth = names.index(TRUTH)
     rounds = gram.shape[-1]
     every, same_R = gram.sum(axis=(2, 3)), np.diagonal(gram, axis1=2, axis2=3)

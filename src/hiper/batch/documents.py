@@ -3,9 +3,8 @@
 A *document* is a run of turns whose contexts were appended to one another: the whole episode in the
 transcript layout, one turn in the window layout. Nothing here assumes either. Values are read at the token just
 before each decision's span (U before the switch, V_high after a SWITCH and before its subgoal, V_low before the
-action), and U once more at the end of the final context, for episodes that were cut off. A reply that could not be
-read settles nothing by parts: it is one decision, and what it is measured by is U, the value before all of it. A V_low
-read there would be fitted to such replies alone, know by that how the reply will end, and forgive it.
+action), and U once more at the end of the final context, for episodes that were cut off. Which values a reply has
+depends, token by token, on what was before: a value must not know how the reply will end.
 
 Shapes: L tokens of a document, P value points, B episodes, T turns.
 """

@@ -91,10 +91,15 @@ class TorchSampler:
             self._busy[request.slot] = None
 
     @torch.inference_mode()
-    def read(self, request: Request, reply: str) -> None:
-        """Somebody else has replied to the request: both belong to the context of what is sampled after them."""
+    def read(self, request: Request, reply: str | Sequence[int]) -> None:
+        """Somebody else has replied to the request: both belong to the context of what is sampled after them.
+
+        `reply` is text, or its tokens where they are known.
+        """
         self._lay_out(request)
-        self._slots[request.slot].pending.extend(self.policy.tokenizer.encode(reply))
+        self._slots[request.slot].pending.extend(
+            self.policy.tokenizer.encode(reply) if isinstance(reply, str) else reply
+        )
 
     def _lay_out(self, request: Request) -> tuple[int, ...]:
         """Put the prompt where it belongs; its ids."""
