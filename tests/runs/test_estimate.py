@@ -73,14 +73,49 @@ def test_a_subgoal_that_could_not_be_read_is_a_boundary_and_comes_to_nothing() -
         replace(turn(2, KEEP), **wrong, spans=spans(switch=(0, 1), action=(1, 3)), reply_ids=IDS, reply_logprobs=IDS),
         replace(turn(3, KEEP), **wrong, spans=spans(switch=(0, 3)), reply_ids=IDS, reply_logprobs=IDS),
         replace(turn(4, SWITCH, invalid=Invalid.NOT_ADMISSIBLE), subgoal="b"),
+        # The subgoal was read, the action was not: it was chosen under the subgoal all the same.
+        replace(
+            turn(5, KEEP),
+            **wrong | {"subgoal": "b"},
+            reply="<switch>SWITCH</switch><subgoal> a </subgoal><action>look",
+            spans=spans(switch=(0, 1), subgoal=(1, 2), action=(2, 3)),
+            reply_ids=IDS,
+            reply_logprobs=IDS,
+        ),
     )
     table = table_of([episode(Ending.FAILED, *turns)], CreditConfig())
-    np.testing.assert_array_equal(table.switches_BT, [[True, True, False, False, True]])
+    np.testing.assert_array_equal(table.switches_BT, [[True, True, False, False, True, True]])
     a, b = table.subgoal_BT[0, [0, 4]]
     assert a != b
-    np.testing.assert_array_equal(table.subgoal_BT, [[a, -1, a, -1, b]])
+    np.testing.assert_array_equal(table.subgoal_BT, [[a, -1, a, -1, b, a]])
     before = table.before_BT[0, 1]
-    np.testing.assert_array_equal(table.before_BT, [[-1, before, before, before, before]])
+    np.testing.assert_array_equal(table.before_BT, [[-1, before, before, before, before, b]])
+
+
+def test_siblings_do_not_know_whether_the_reply_will_be_readable() -> None:
+    """Returns are 1 whatever is done, and the critic knows nothing: what was said is no better than its siblings."""
+
+    def one(seed: int, rest: str) -> Trajectory:
+        reply = f"<switch>SWITCH</switch><subgoal>b</subgoal><action>look</action>{rest}"
+        invalid = Invalid.TEXT_AFTER_ACTION if rest else None
+        said = replace(
+            turn(0, SWITCH, 1.0, invalid),
+            reply=reply,
+            state="s",
+            subgoal="" if rest else "b",
+            spans=spans(subgoal=(0, 2), action=(2, 3)),
+            reply_ids=IDS,
+            reply_logprobs=IDS,
+        )
+        return replace(episode(Ending.FAILED, said), seed=seed)
+
+    episodes = [one(seed, rest) for seed in (0, 1) for rest in ("", "", " more")]
+    nothing = np.zeros((6, 1))
+    values = Values(U_BT=nothing, V_high_BT=nothing, V_low_BT=nothing, U_final_B=np.zeros(6))
+    config = CreditConfig(estimator="siblings", gamma=1.0, lam_low=1.0, lam_high=1.0, lam_boundary=1.0)
+    found = estimate(table_of(episodes, config), values, config)
+    np.testing.assert_allclose(found.action_BT, 0.0, atol=1e-12)
+    np.testing.assert_allclose(found.subgoal_BT, 0.0, atol=1e-12)
 
 
 def test_paid_for_success_alone_half_a_success_is_none() -> None:

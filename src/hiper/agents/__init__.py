@@ -11,6 +11,7 @@ from hiper.agents.grammar import (
     interface,
     template_verb,
     token_spans,
+    written_subgoal,
 )
 from hiper.agents.layout import Layout, Transcript, Window, feedback, make_layout, reaches_environment
 from hiper.agents.sampler import Prompt, Request, Sample, Sampler
@@ -40,4 +41,5 @@ __all__ = [
     "reaches_environment",
     "template_verb",
     "token_spans",
+    "written_subgoal",
 ]

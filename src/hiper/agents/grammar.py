@@ -218,6 +218,14 @@ def _after_switch(blocks: Sequence[_Block], switch: _Block) -> tuple[_Block | No
     return action, _first(blocks, "subgoal", start=switch.stop, stop=action.start if action else None)
 
 
+def written_subgoal(reply: str) -> str | None:
+    """The subgoal that a SWITCH was followed by, however the reply went on; None where there was none."""
+    blocks = _blocks(reply, ("switch", "subgoal", "action"))
+    switch = _first(blocks, "switch")
+    plan = _after_switch(blocks, switch)[1] if switch else None
+    return (plan.content or None) if plan else None
+
+
 def _plan_spans(text: str, blocks: Sequence[_Block], in_force: str, forced: tuple[str, str] | None) -> dict[Kind, Span]:
     """Which bytes decide what. A decision ends where its block does; where a reply goes wrong, none begins any more.
 

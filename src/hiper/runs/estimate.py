@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hiper.agents import written_subgoal
 from hiper.batch import (
     NONE,
     OF_TOKEN,
@@ -91,8 +92,12 @@ def table_of(trajectories: Sequence[Trajectory], config: CreditConfig) -> Table:
 
 
 def _acted_under(turn: Turn) -> str | None:
-    """The subgoal that the action was chosen under; None where there is none, or it did not come into force."""
-    return turn.subgoal if turn.is_read or (turn.spans.action and not turn.spans.subgoal) else None
+    """The subgoal that the action was chosen under, however the reply ends; None where it came to no action."""
+    if turn.is_read:
+        return turn.subgoal
+    if turn.spans.action is None:
+        return None
+    return written_subgoal(turn.reply) if turn.spans.subgoal else turn.subgoal
 
 
 def _is_over(ending: Ending, config: CreditConfig) -> bool:
