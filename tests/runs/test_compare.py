@@ -364,11 +364,23 @@ def test_what_is_done_in_parts_may_leave_its_numbers_only(nursery: Nursery, unki
     child = nursery.start(*command, "--arm", "flat")
     assert child.wait() == 0, child.said()
     assert {run["state"] for arm, run in outcomes(out).items() if arm != "broken"} == {"done"}
+    # The numbers of a run that is done are not those of other settings, whatever is to be done now.
+    for changed in ("train.episodes=2", "eval.episodes=1"):
+        child = nursery.start(*command, changed, "--arm", "broken")
+        assert child.wait() == 1
+        assert f"holds a run with other settings ({changed.partition('=')[0]})" in child.said()
     for start in (out / "starts").iterdir():
         shutil.rmtree(start)
     child = nursery.start(*command, "--arm", "HAE", "--arm", "flat")  # no run needs the imitation any more
     assert child.wait() == 0, child.said()
     assert not list((out / "starts").iterdir())
+    assert "not in the plan" not in child.said()
+    (nursery.folder / "renamed.toml").write_text(
+        (nursery.folder / "arena.toml").read_text(encoding="utf-8").replace('"HAE"', '"another"'), encoding="utf-8"
+    )
+    child = nursery.start("compare", "renamed.toml", *command[2:], "--arm", "flat")
+    assert child.wait() == 0
+    assert "not in the plan, and left out: 1 runs (runs/k-1/HAE)" in child.said()
 
 
 class TestAgain:
@@ -388,7 +400,9 @@ class TestAgain:
         monkeypatch.setattr(Comparison, "_launch", launch)
         with pytest.raises(KeyboardInterrupt):
             Comparison(plan, unkilled, 2, Silent()).execute()
+        Comparison(plan, unkilled, 2, Silent(), choose(plan, arms=["flat"])).execute()
         assert launched == ["k = 1 · broken · seed 5"]
+        assert outcomes(unkilled)["broken"]["state"] == "failed"  # until it is tried again to an end
 
     def test_other_settings_are_refused(self, plan: Plan, unkilled: Path, capsys: pytest.CaptureFixture[str]) -> None:
         file = unkilled.parent / "arena.toml"

@@ -5,7 +5,6 @@ import json
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from hiper.cli.show import Screen, shown, timed
 
 if TYPE_CHECKING:
-    from hiper.report import Measured
+    from hiper.report import Written
     from hiper.runs.config import Config
     from hiper.runs.look import Where
 
@@ -192,9 +191,9 @@ def report(arguments: argparse.Namespace) -> int:
     if not (folder / ARENA_FILE).exists():
         print(write_report(folder, out))
         return 0
-    page, measured, unequal = write_comparison(folder, out)
-    _show_comparison(Screen(), measured, unequal)
-    print(page)
+    written = write_comparison(folder, out)
+    _show_comparison(Screen(), written)
+    print(written.page)
     return 0
 
 
@@ -226,20 +225,20 @@ def compare(arguments: argparse.Namespace) -> int:
         return 130
     finally:
         screen.close()
-    page, measured, unequal = write_comparison(out)
-    _show_comparison(screen, measured, unequal)
+    written = write_comparison(out)
+    _show_comparison(screen, written)
     for name, reason in failed.items():
         screen.say(f"failed: {name}: {reason}")
-    screen.say(f"page: {page}")
-    _emit(arguments.json, {"comparison": str(out), "results": summary(measured), "failed": failed})
+    screen.say(f"page: {written.page}")
+    _emit(arguments.json, {"comparison": str(out), "results": summary(written.measured), "failed": failed})
     return 1 if failed else 0
 
 
-def _show_comparison(screen: Screen, measured: "Sequence[Measured]", unequal: Sequence[str]) -> None:
+def _show_comparison(screen: Screen, written: "Written") -> None:
     from hiper.report import comparison_table
 
-    screen.console.print(comparison_table(measured))
-    for line in unequal:
+    screen.console.print(comparison_table(written.measured, written.waiting))
+    for line in written.unequal:
         screen.say(f"runs that differ by more than their arms: {line}")
 
 

@@ -15,6 +15,8 @@ from hiper.report.scales import Floats
 
 ARENA_FILE = "arena.json"
 ROWS_FILE = "rows.jsonl"
+GAINED = 0.75
+"""Of what the baseline gains: near its end a curve is so flat that the turns to it are chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +46,9 @@ class Entry:
 
     @property
     def last(self) -> Row | None:
-        """The final evaluation on held-out games: of the last split that was evaluated, as far as the run got there."""
+        """The final evaluation on held-out games, of the first of its splits, as far as the run got there."""
         final = [row for row in self.evals if row.get("stage") == "train" and row.get("final")]
-        return final[-1] if final else None
+        return next((row for row in reversed(final) if row.get("split") == final[0].get("split")), None)
 
     @property
     def guards(self) -> tuple[str, ...]:
@@ -59,7 +61,8 @@ class Entry:
 class Arena:
     """A comparison. turns: the budget of each task's runs; chains: how many tasks are chained in each of its games.
 
-    threshold: a share, or None for what the baseline reaches. measure: "success" or "score", whatever is compared.
+    threshold: a share, or None for where the baseline has made the share `gained` of its way. measure: "success" or
+    "score", whatever is compared.
     """
 
     folder: Path
@@ -70,8 +73,14 @@ class Arena:
     turns: Mapping[str, int]
     baseline: str
     threshold: float | None
+    gained: float
     measure: str
     entries: tuple[Entry, ...]
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Tasks of which no run has begun."""
+        return tuple(task for task in self.turns if task not in self.tasks)
 
     def of(self, task: str, arm: str) -> tuple[Entry, ...]:
         """The runs of an arm that have come to an end, by seed: those that failed too."""
@@ -101,6 +110,7 @@ def read_arena(folder: str | Path) -> Arena:
         turns={task["name"]: task["turns"] for task in plan["tasks"]},
         baseline=plan["baseline"],
         threshold=None if plan["threshold"] == "baseline" else float(plan["threshold"]),
+        gained=float(plan.get("gained", GAINED)),
         measure=str(plan.get("measure", "success")),
         entries=entries,
     )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from hiper.report.arena import ROWS_FILE, Arena, Entry, read_arena, unequal_code, unequal_starts, write_csv, write_rows
 from hiper.report.charts import Chart, Line, line_chart
-from hiper.report.measures import Estimate, Measured, grid, measure
+from hiper.report.measures import FEW, Estimate, Measured, grid, measure
 from hiper.report.read import Row, number
 from hiper.report.scales import Floats
 from hiper.report.slide import slide
@@ -27,14 +28,16 @@ RUNS_FILE = "runs.csv"
 
 _TEMPLATE = "compare.html.j2"
 _ESTIMATES = (
-    "heldout", "gain", "final", "area", "turns", "ratio", "grad_variance", "variance_ratio", "switches",
+    "heldout", "gain", "final", "area", "area_gain", "turns", "ratio", "grad_variance", "variance_ratio", "switches",
     "segment_turns", "valid_rate",
 )  # fmt: skip
 _LEGEND = (
-    "[95 % bootstrap interval over seeds; too narrow with fewer than five]; > beyond the budget, ≥ and ≤ bounds. held "
-    "out: success (or the score that is compared) in the final evaluation; turns: to the threshold; speed: the "
-    "baseline's turns through the arm's; variance: of the gradient as it is in training (advantages on one scale, each "
-    "arm's own policy), through the baseline's; switches an episode at the end"
+    "held out: success (or the score that is compared) in the final evaluation, below it each seed's, or from five "
+    "seeds on a [95 % bootstrap interval] over them. gain: to the baseline, points. mean: in training, over the "
+    "budget. "
+    "turns: to the threshold, by the monotone fit of the training curve (> beyond the budget). speed: the baseline's "
+    "turns through the arm's (≥ and ≤ bounds). *: not the baseline's seeds; gain, turns and speed are over those that "
+    "both have"
 )
 _TRACES = {
     "rollout/switches": ("Switches", "SWITCH replies an episode"),
@@ -56,11 +59,20 @@ class Cell:
         return f"{self.value}\n{self.interval}".strip()
 
 
-def write_comparison(folder: str | Path, out: Path | None = None) -> tuple[Path, tuple[Measured, ...], tuple[str, ...]]:
+class Written(NamedTuple):
+    """A comparison that was written down: the page, what was measured, a line for each way in which runs do not compare
+    (an imitation that was made more than once, other code), and the tasks of which no run has begun."""
+
+    page: Path
+    measured: tuple[Measured, ...]
+    unequal: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+
+def write_comparison(folder: str | Path, out: Path | None = None) -> Written:
     """Write rows, table of runs, picture and page into the folder of a comparison.
 
-    Returns the page, what was measured, and a line for each way in which runs do not compare (an imitation that was
-    made more than once, other code). The page goes to `out`, where that is given.
+    The page goes to `out`, where that is given.
     """
     arena = read_arena(folder)
     measured, unequal = measure(arena), (*unequal_starts(arena), *unequal_code(arena))
@@ -71,7 +83,7 @@ def write_comparison(folder: str | Path, out: Path | None = None) -> tuple[Path,
     page = out or arena.folder / PAGE_FILE
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(_render(arena, measured, unequal, picture), encoding="utf-8", errors="replace")
-    return page, measured, unequal
+    return Written(page, measured, unequal, arena.waiting)
 
 
 def run_row(entry: Entry) -> Row:
@@ -87,7 +99,10 @@ def run_row(entry: Entry) -> Row:
         "steps": len(entry.rows),
         "turns": number(late, "total/turns"),
         "success": number(last, "success"),
+        "score": number(last, "score_mean"),
+        "split": last.get("split", ""),
         "train_success": number(late, "rollout/success"),
+        "train_score": number(late, "rollout/score"),
         "switches": number(late, "rollout/switches"),
         "segment_turns": number(late, "rollout/segment_turns"),
         "guards": " ".join(entry.guards),
@@ -102,7 +117,11 @@ def summary(measured: Sequence[Measured]) -> list[dict[str, object]]:
             "task": one.task,
             "arm": one.arm,
             "runs": one.runs,
+            "seeds": list(one.seeds),
+            "shared": list(one.shared),
+            "planned": one.planned,
             "failed": one.failed,
+            "by_seed": [_number(value) for value in one.by_seed],
             "threshold": _number(one.threshold),
             **{name: _plain(getattr(one, name)) for name in _ESTIMATES},
             "by_task": {kind: _plain(estimate) for kind, estimate in one.by_task.items()},
@@ -112,61 +131,74 @@ def summary(measured: Sequence[Measured]) -> list[dict[str, object]]:
     ]
 
 
-def comparison_table(measured: Sequence[Measured]) -> Group:
-    """The comparison for the terminal: a table a task, an interval under what it is of."""
+def comparison_table(measured: Sequence[Measured], waiting: Sequence[str] = ()) -> Group:
+    """The comparison for the terminal: a table a task, seeds or an interval under what they are of."""
     parts: list[Table | Text] = []
     for task in dict.fromkeys(one.task for one in measured):
         rows = [one for one in measured if one.task == task]
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left")
-        table.title = Text(f"{visible(task)}, threshold {_share(rows[0].threshold)} %", style="bold")
+        table.title = Text(f"{visible(task)}, threshold {_threshold(rows)} %", style="bold")
         table.add_column("arm", overflow="fold")
-        for head in ("held out, %", "turns", "speed", "variance", "switches", "runs"):
+        for head in ("held out, %", "gain", "mean, %", "turns", "speed", "runs"):
             table.add_column(head, justify="right", no_wrap=True)
         for one in rows:
             if not one.runs:
                 continue
             cells = (
-                share_cell(one.heldout), turns_cell(one.turns, one.budget).value, ratio_cell(one.ratio),
-                ratio_cell(one.variance_ratio).value, number_cell(one.switches).value,
-                f"{one.runs} ({one.failed} failed)" if one.failed else one.runs,
+                heldout_cell(one), points_cell(one.gain), share_cell(one.area).value,
+                turns_cell(one.turns, one.budget).value, ratio_cell(one.ratio),
+                f"{_count(one, rows)}\n{one.failed} failed" if one.failed else _count(one, rows),
             )  # fmt: skip
             table.add_row(*(Text(str(cell)) for cell in (visible(one.arm), *cells)))
         parts.append(table)
         if to_do := ", ".join(visible(one.arm) for one in rows if not one.runs):
             parts.append(Text(f"no runs yet: {to_do}"))
         parts.append(Text())
+    if waiting:
+        parts += [Text(f"no runs yet: {', '.join(map(visible, waiting))}"), Text()]
     return Group(*parts, Text(_LEGEND, style="dim"))
 
 
+def _threshold(rows: Sequence[Measured]) -> str:
+    """Of the baseline, over all its seeds."""
+    return next((_share(one.threshold) for one in rows if one.is_baseline), DASH)
+
+
+def _count(one: Measured, rows: Sequence[Measured]) -> str:
+    """How many seeds there are, marked where they are not the baseline's."""
+    baseline = next((each.seeds for each in rows if each.is_baseline), ())
+    return f"{one.runs} of {one.planned}" + ("*" if one.seeds != baseline else "")
+
+
+def heldout_cell(one: Measured) -> Cell:
+    """The mean and its interval; where there is none, what each seed came to."""
+    cell = share_cell(one.heldout)
+    if cell.interval or one.runs < 2:
+        return cell
+    return Cell(value=cell.value, interval=", ".join(f"{100 * value:.3g}" for value in one.by_seed))
+
+
 def share_cell(estimate: Estimate) -> Cell:
-    return Cell(value=_share(estimate.value), interval=interval(estimate.low, estimate.high, 0))
+    return Cell(value=_share(estimate.value), interval=interval(estimate.low, estimate.high))
 
 
 def points_cell(estimate: Estimate) -> Cell:
     value = DASH if math.isnan(estimate.value) else points(estimate.value)
-    return Cell(value=value, interval=interval(estimate.low, estimate.high, 0))
+    return Cell(value=value, interval=interval(estimate.low, estimate.high))
 
 
 def turns_cell(estimate: Estimate, budget: int) -> Cell:
     """Turns; what was not reached lies beyond the budget."""
-
-    def text(turns: float) -> str:
-        return f">{count(budget)}" if math.isinf(turns) else count(turns)
-
-    known = not math.isnan(estimate.low + estimate.high)
-    return Cell(value=text(estimate.value), interval=f"[{text(estimate.low)}, {text(estimate.high)}]" if known else "")
+    return Cell(value=f">{count(budget)}" if math.isinf(estimate.value) else count(estimate.value))
 
 
 def ratio_cell(estimate: Estimate) -> Cell:
-    """A ratio; where only a bound of it is known, the bound of its interval."""
+    """A ratio, or the bound of it that was seen."""
+    value = DASH if math.isnan(estimate.value) else f"{estimate.bound} {figure(estimate.value)}×".strip()
     if math.isnan(estimate.low):
-        return Cell(value=DASH if math.isnan(estimate.value) else f"{figure(estimate.value)}×")
-    if math.isnan(estimate.value):
-        if estimate.low > 0:
-            return Cell(value=f"≥ {figure(estimate.low)}×")
-        return Cell(value=DASH if math.isinf(estimate.high) else f"≤ {figure(estimate.high)}×")
+        return Cell(value=value)
     high = "∞" if math.isinf(estimate.high) else figure(estimate.high)
-    return Cell(value=f"{figure(estimate.value)}×", interval=f"[{figure(estimate.low)}, {high}]")
+    return Cell(value=value, interval=f"[{figure(estimate.low)}, {high}]")
 
 
 def number_cell(estimate: Estimate) -> Cell:
@@ -200,13 +232,13 @@ def _content(
         "tasks": [visible(_with_chain(arena, task)) for task in arena.tasks],
         "kinds": [_kinds(task, [one for one in measured if one.task == task]) for task in arena.tasks],
         "traces": [(visible(task), _traces(arena, task)) for task in arena.tasks],
-        "runs": [_run(entry) for entry in arena.entries],
-        "failed": [_run(entry) for entry in arena.entries if entry.state == "failed"],
+        "runs": [_run(entry, arena.measure) for entry in arena.entries],
+        "failed": [_run(entry, arena.measure) for entry in arena.entries if entry.state == "failed"],
         "unequal": [visible(line) for line in unequal],
-        "threshold": "what the baseline reaches at the end of the budget"
+        "threshold": f"where the baseline has made {_share(arena.gained)} % of its way"
         if arena.threshold is None
         else f"{_share(arena.threshold)} %",
-        "few": len(arena.seeds) < 5,
+        "few": FEW,
     }
 
 
@@ -217,10 +249,16 @@ def _facts(arena: Arena) -> list[tuple[str, str]]:
         ("arms", count(len(arena.arms))),
         ("tasks", count(len(arena.tasks))),
         ("seeds", count(len(arena.seeds))),
+        ("held out", "; ".join(dict.fromkeys(_evaluation(entry.last) for entry in arena.entries if entry.last))),
         ("turns a run", " · ".join(dict.fromkeys(count(turns) for turns in arena.turns.values()))),
         ("runs failed", f"{states.count('failed')} of {len(states)}"),
         *([("runs not finished", count(unfinished))] if unfinished else []),
+        *([("not begun", ", ".join(map(visible, arena.waiting)))] if arena.waiting else []),
     ]
+
+
+def _evaluation(row: Row) -> str:
+    return visible(f"{row.get('episodes', DASH)} games of {row.get('split', DASH)}")
 
 
 def _table(arena: Arena, task: str, measured: Sequence[Measured]) -> Mapping[str, object]:
@@ -230,30 +268,31 @@ def _table(arena: Arena, task: str, measured: Sequence[Measured]) -> Mapping[str
             "arm": visible(one.arm),
             "is_baseline": one.arm == arena.baseline,
             "cells": {
-                "held out, %": share_cell(one.heldout),
+                "held out, %": heldout_cell(one),
                 "to baseline, points": points_cell(one.gain),
                 "end of training, %": share_cell(one.final),
                 "mean over budget, %": share_cell(one.area),
+                "that to baseline, points": points_cell(one.area_gain),
                 "turns to threshold": turns_cell(one.turns, one.budget),
                 "faster than baseline": ratio_cell(one.ratio),
                 "gradient variance": ratio_cell(one.variance_ratio),
                 "switches an episode": number_cell(one.switches),
                 "turns a segment": number_cell(one.segment_turns),
             },
-            "runs": f"{one.runs}" + (f", {one.failed} failed" if one.failed else ""),
+            "runs": _count(one, measured) + (f", {one.failed} failed" if one.failed else ""),
             "guards": ", ".join(f"{plain(name)} ({runs})" for name, runs in one.guards.items()),
         }
         for one in measured
     ]
-    return {"title": visible(_with_chain(arena, task)), "threshold": _share(measured[0].threshold), "rows": rows}
+    return {"title": visible(_with_chain(arena, task)), "threshold": _threshold(measured), "rows": rows}
 
 
 def _across(arena: Arena, measured: Sequence[Measured]) -> list[Mapping[str, object]]:
-    """Arms by tasks: held out, and speed."""
+    """Arms by tasks: held out beside the baseline, and speed."""
     rows: list[Mapping[str, object]] = []
     for arm in arena.arms:
         mine = [one for one in measured if one.arm == arm]
-        cells = [(share_cell(one.heldout), ratio_cell(one.ratio)) for one in mine]
+        cells = [(share_cell(one.heldout), points_cell(one.gain), ratio_cell(one.ratio)) for one in mine]
         rows.append({"arm": visible(arm), "is_baseline": arm == arena.baseline, "cells": cells})
     return rows
 
@@ -292,18 +331,18 @@ def trace(entries: Sequence[Entry], key: str, turns: Floats) -> Floats:
         values = np.array([number(row, key) for row in entry.rows])
         known = np.isfinite(values)
         if known.any():
-            found.append(np.interp(turns, entry.played[known], values[known], right=np.nan))
+            before = np.concatenate([[0.0], entry.played[:-1]])
+            found.append(np.interp(turns, before[known], values[known], right=np.nan))
     table = np.array(found).reshape(len(found), len(turns))
     counts = np.isfinite(table).sum(axis=0)
     means: Floats = np.divide(np.nansum(table, axis=0), counts, out=np.full(len(turns), np.nan), where=counts > 0)
     return means
 
 
-def _run(entry: Entry) -> Mapping[str, str]:
+def _run(entry: Entry, measure: str) -> Mapping[str, str]:
     row = run_row(entry)
     texts = {key: DASH if isinstance(value, float) and math.isnan(value) else str(value) for key, value in row.items()}
-    for key in ("success", "train_success"):
-        texts[key] = _share(number(row, key))
+    texts["heldout"], texts["late"] = (_share(number(row, key)) for key in (measure, f"train_{measure}"))
     for key in ("turns", "switches", "segment_turns"):
         texts[key] = figure(number(row, key))
     return {key: visible(text) for key, text in texts.items()} | {"guards": ", ".join(map(plain, entry.guards))}

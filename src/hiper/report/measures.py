@@ -1,12 +1,15 @@
 """What a comparison measures: one number a run, then means over seeds with bootstrap intervals.
 
-A curve is success in training against the turns played *before* the step, so that all arms that share an imitation
-begin at one point; each point is the mean of the last `SMOOTH` steps. A run that failed has no success from there on.
-Seeds are resampled together for an arm and the baseline: run for run they share seed, games and imitation. Plain
-percentiles of so few seeds are too narrow; these are expanded percentile intervals (T. Hesterberg, What Teachers Should
-Know About the Bootstrap, The American Statistician 2015). Of means of normal values they hold in 95 of 100 cases with
-ten seeds and in 93 with five (plain percentiles: 90 and 85). They cannot reach beyond the seeds themselves: with three
-they hold in 75 of 100, with two they are the range, in 50.
+A curve is success in training against the turns played *before* the step; each point is the mean of the last `SMOOTH`
+steps. A run that failed has no success from there on. Runs of a seed share their imitation and, in groups of one size,
+their games: so what compares an arm with the baseline is taken over the seeds that both have, which are resampled
+together. Percentiles of a bootstrap over few seeds are too narrow; these are expanded percentile intervals (T.
+Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 2015). Of means of normal values
+they hold in 95 of 100 cases with ten seeds and in 93 with five (plain percentiles: 90 and 85). No draw leaves the range
+of the seeds, so with three they would hold in 75 of 100 and with two in 50: below `FEW` there is none.
+
+How fast an arm is: turns at which its mean curve is sure to stand above a threshold, by a monotone fit. The first time
+at which a curve touches it would be that of its luckiest step, and favour noisy arms.
 """
 
 import math
@@ -26,9 +29,12 @@ POINTS = 101
 SMOOTH = 3
 DRAWS = 4000
 """Bootstrap draws at most; five seeds and fewer are drawn in every way there is."""
+FEW = 5
+"""Seeds from which on there is an interval."""
 LATE = 0.1
 """The share of the budget that counts as its end."""
 
+_VARIANCE = "learn/grad_variance"
 _AT_THE_END = {
     "switches": "rollout/switches",
     "segment_turns": "rollout/segment_turns",
@@ -38,38 +44,48 @@ _AT_THE_END = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A value and its 95 % interval. An infinite number of turns is one beyond the budget; NaN: not known."""
+    """A value and its 95 % interval. An infinite number of turns is one beyond the budget; NaN: not known.
+
+    bound: "≥" or "≤" where what was seen only bounds the value.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float = np.nan
+    high: float = np.nan
+    bound: str = ""
 
 
-UNKNOWN = Estimate(value=np.nan, low=np.nan, high=np.nan)
+UNKNOWN = Estimate(value=np.nan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """An arm on a task.
 
-    heldout: success in the final evaluation; by_task: the same by type of task. final: success in training over the
-    last tenth of the budget. area: mean success over the whole budget. turns: at which the mean curve first reaches
-    the threshold. ratio: the baseline's turns through this arm's; its bounds are those of what was not seen, too.
-    variance_ratio: gradient variance through the baseline's. switches (an episode), segment_turns, valid_rate: at the
-    end. curve, low, high: the mean curve over the grid with its band.
+    seeds: those whose runs have come to an end; shared: those of them that the baseline has, too, over which all that
+    compares the two is taken (gain, area_gain, threshold, turns, ratio, variance_ratio). heldout: success in the final
+    evaluation, by_seed each seed's, by_task the same by type of task. final: success in training over the last tenth of
+    the budget. area: mean success over the whole budget. turns: at which the mean curve comes to the threshold. ratio:
+    the baseline's turns through this arm's. variance_ratio: gradient variance through the baseline's. switches (an
+    episode), segment_turns, valid_rate: at the end. curve, low, high: the mean curve over the grid with its band.
     """
 
     task: str
     arm: str
+    is_baseline: bool
     budget: int
-    runs: int
+    planned: int
+    seeds: tuple[int, ...]
+    shared: tuple[int, ...]
     failed: int
     threshold: float
     heldout: Estimate
+    by_seed: tuple[float, ...]
     gain: Estimate
     by_task: Mapping[str, Estimate]
     final: Estimate
     area: Estimate
+    area_gain: Estimate
     turns: Estimate
     ratio: Estimate
     grad_variance: Estimate
@@ -81,6 +97,10 @@ class Measured:
     low: Floats
     high: Floats
     guards: Mapping[str, int]
+
+    @property
+    def runs(self) -> int:
+        return len(self.seeds)
 
 
 def measure(arena: Arena) -> tuple[Measured, ...]:
@@ -147,13 +167,31 @@ def levels(runs: int) -> tuple[float, float]:
     return low, 1 - low
 
 
+def monotone(curves: Floats) -> Floats:
+    """The rising curve nearest to each curve (a row), by least squares: neighbours that fall are pooled."""
+    rows, points = curves.shape
+    means, sizes, last = np.zeros(curves.shape), np.zeros(curves.shape, dtype=np.intp), np.full(rows, -1)
+    for point in range(points):
+        last += 1
+        means[np.arange(rows), last], sizes[np.arange(rows), last] = curves[:, point], 1
+        falls = np.arange(rows)
+        while len(falls := falls[last[falls] > 0]):
+            falls = falls[means[falls, last[falls] - 1] > means[falls, last[falls]]]
+            here, there = (falls, last[falls]), (falls, last[falls] - 1)
+            total = sizes[here] + sizes[there]
+            means[there] = (means[here] * sizes[here] + means[there] * sizes[there]) / total
+            sizes[there], sizes[here] = total, 0
+            last[falls] -= 1
+    return np.repeat(means.ravel(), sizes.ravel()).reshape(rows, points)
+
+
 def mean_interval(values: Floats) -> Estimate:
-    """Mean over runs, with its bootstrap interval; of one run there is none."""
+    """Mean over runs, with its bootstrap interval where they are not too few."""
     if not len(values) or not np.isfinite(values).all():
         return UNKNOWN
     value = float(values.mean())
-    if len(values) == 1:
-        return replace(UNKNOWN, value=value)
+    if len(values) < FEW:
+        return Estimate(value=value)
     low, high = np.quantile(values[resamples(len(values))].mean(axis=1), levels(len(values)))
     return Estimate(value=value, low=float(low), high=float(high))
 
@@ -163,8 +201,8 @@ def ratio_interval(above: Floats, below: Floats) -> Estimate:
     if len(above) != len(below) or not len(above) or not np.isfinite([*above, *below]).all() or below.mean() <= 0:
         return UNKNOWN
     value = float(above.mean() / below.mean())
-    if len(above) == 1:
-        return replace(UNKNOWN, value=value)
+    if len(above) < FEW:
+        return Estimate(value=value)
     chosen = resamples(len(above))
     ratios = above[chosen].mean(axis=1) / np.maximum(below[chosen].mean(axis=1), np.finfo(float).tiny)
     low, high = np.quantile(ratios, levels(len(above)))
@@ -180,44 +218,45 @@ class Speed:
     ratio: Estimate
 
 
-def speed(curves: Floats, baseline: Floats, threshold: float | None, turns: Floats) -> Speed:
-    """How fast the mean of `curves` [runs, grid] is, beside that of the baseline's.
+def speed(curves: Floats, baseline: Floats, threshold: float | None, turns: Floats, gained: float = 1.0) -> Speed:
+    """How fast the mean of `curves` [runs, grid] rises, beside that of the baseline's; both by their monotone fits.
 
-    threshold: None takes what the baseline's mean comes to at the end, in each draw anew. Where only one of the two
-    gets there, the ratio is known to lie below or above something: that side of the interval is 0 or infinite. It may
-    be anything where neither does, or where the start is there already.
+    threshold: None takes the place where the baseline's mean has made the share `gained` of its way from the start to
+    the end, in each draw anew. Where only one of the two gets to the threshold, the ratio is known to lie below or
+    above something: that side of the interval is 0 or infinite. It may be anything where neither does, or where the
+    start is there already.
     """
     runs = len(curves)
     if not runs or len(baseline) != runs:
         return Speed(np.nan if threshold is None else threshold, UNKNOWN, UNKNOWN)
-    draws = np.concatenate([[np.arange(runs)], resamples(runs)])  # the first is what was seen
-    ours, theirs = curves[draws].mean(axis=1), baseline[draws].mean(axis=1)
-    wanted = _end(theirs) if threshold is None else np.full(len(draws), threshold)
+    seen = np.arange(runs)[None]
+    draws = seen if runs < FEW else np.concatenate([seen, resamples(runs)])  # the first is what was seen
+    ours, theirs = monotone(curves[draws].mean(axis=1)), monotone(baseline[draws].mean(axis=1))
+    start = theirs[:, 0]
+    wanted = start + gained * (_end(theirs) - start) if threshold is None else np.full(len(draws), threshold)
     mine, its = crossing(ours, wanted, turns), crossing(theirs, wanted, turns)
     budget = turns[-1]
     at_once = (mine == 0) | (its == 0)
     low = np.where(np.isinf(mine) | at_once, 0.0, np.minimum(its, budget) / np.where(at_once, 1.0, mine))
     high = np.where(np.isinf(its) | at_once, np.inf, its / np.minimum(np.where(at_once, 1.0, mine), budget))
-    ratio = float(low[0]) if low[0] == high[0] else np.nan
-    seen = slice(1, None) if runs > 1 else slice(0, 1)
-    return Speed(
-        float(wanted[0]),
-        _bounded(float(mine[0]), mine[seen], mine[seen], runs),
-        _bounded(ratio, low[seen], high[seen], runs),
-    )
+    ratio = _between(float(low[0]), float(high[0]))
+    if runs >= FEW:
+        first, last = levels(runs)  # without interpolation, which infinite values do not bear
+        ratio = replace(
+            ratio,
+            low=float(np.quantile(low[1:], first, method="lower")),
+            high=float(np.quantile(high[1:], last, method="higher")),
+        )
+    return Speed(float(wanted[0]), Estimate(value=float(mine[0])), ratio)
 
 
-def _bounded(value: float, low: Floats, high: Floats, runs: int) -> Estimate:
-    """A value with the percentiles of its bounds; of one run that is known exactly, there is no interval."""
-    if runs == 1:
-        known = bool(low[0] == high[0])
-        return replace(UNKNOWN, value=value) if known else Estimate(value=value, low=float(low[0]), high=float(high[0]))
-    first, last = levels(runs)  # without interpolation, which infinite values do not bear
-    return Estimate(
-        value=value,
-        low=float(np.quantile(low, first, method="lower")),
-        high=float(np.quantile(high, last, method="higher")),
-    )
+def _between(low: float, high: float) -> Estimate:
+    """A value that was seen to lie there."""
+    if low == high:
+        return Estimate(value=low)
+    if low > 0:
+        return Estimate(value=low, bound="≥")
+    return UNKNOWN if math.isinf(high) else Estimate(value=high, bound="≤")
 
 
 def _end(curves: Floats) -> Floats:
@@ -227,17 +266,13 @@ def _end(curves: Floats) -> Floats:
 
 
 def _measure(arena: Arena, task: str, arm: str) -> Measured:
-    entries, turns = arena.of(task, arm), grid(arena, task)
-    others = [entry for entry in arena.of(task, arena.baseline) if entry.seed in {each.seed for each in entries}]
-    curves, baseline = (
-        np.array([curve(entry, turns, arena.measure) for entry in each]).reshape(len(each), POINTS)
-        for each in (entries, others)
-    )
-    heldout, beside = (np.array([_heldout(entry, None, arena.measure) for entry in each]) for each in (entries, others))
-    variance, its_variance = (
-        np.array([_mean(entry.rows, "learn/grad_variance") for entry in e]) for e in (entries, others)
-    )
-    paced = speed(curves, baseline, arena.threshold, turns)
+    entries, baseline, turns = arena.of(task, arm), arena.of(task, arena.baseline), grid(arena, task)
+    curves = _curves(arena, entries, turns)
+    seeds, heldout = tuple(entry.seed for entry in entries), [_heldout(entry, None, arena.measure) for entry in entries]
+    shared = tuple(seed for seed in seeds if seed in {entry.seed for entry in baseline})
+    mine, its = ([entry for entry in each if entry.seed in shared] for each in (entries, baseline))
+    compared, beside = _curves(arena, mine, turns), _curves(arena, its, turns)
+    paced = speed(compared, beside, arena.threshold, turns, arena.gained)
     late = {
         name: mean_interval(np.array([_late(entry, key) for entry in entries])) for name, key in _AT_THE_END.items()
     }
@@ -245,19 +280,31 @@ def _measure(arena: Arena, task: str, arm: str) -> Measured:
     return Measured(
         task=task,
         arm=arm,
+        is_baseline=arm == arena.baseline,
         budget=arena.turns[task],
-        runs=len(entries),
+        planned=len(arena.seeds),
+        seeds=seeds,
+        shared=shared,
         failed=sum(entry.state == "failed" for entry in entries),
         threshold=paced.threshold,
-        heldout=mean_interval(heldout),
-        gain=mean_interval(heldout - beside) if len(heldout) == len(beside) else UNKNOWN,
+        heldout=mean_interval(np.array(heldout)),
+        by_seed=tuple(heldout),
+        gain=mean_interval(
+            np.array(
+                [
+                    _heldout(m, None, arena.measure) - _heldout(i, None, arena.measure)
+                    for m, i in zip(mine, its, strict=True)
+                ]
+            )
+        ),
         by_task=_by_task(entries),
         final=mean_interval(_end(curves)),
-        area=mean_interval((curves[:, 1:] + curves[:, :-1]).mean(axis=1) / 2),
+        area=mean_interval(_area(curves)),
+        area_gain=mean_interval(_area(compared) - _area(beside)),
         turns=paced.turns,
-        ratio=paced.ratio if arm != arena.baseline else replace(UNKNOWN, value=1.0),
-        grad_variance=mean_interval(variance),
-        variance_ratio=ratio_interval(variance, its_variance),
+        ratio=paced.ratio if arm != arena.baseline else Estimate(value=1.0),
+        grad_variance=mean_interval(np.array([_mean(entry.rows, _VARIANCE) for entry in entries])),
+        variance_ratio=_variance_ratio(mine, its),
         curve=curves.mean(axis=0) if len(curves) else np.full(POINTS, np.nan),
         low=low,
         high=high,
@@ -266,8 +313,31 @@ def _measure(arena: Arena, task: str, arm: str) -> Measured:
     )
 
 
+def _curves(arena: Arena, entries: Sequence[Entry], turns: Floats) -> Floats:
+    return np.array([curve(entry, turns, arena.measure) for entry in entries]).reshape(len(entries), POINTS)
+
+
+def _area(curves: Floats) -> Floats:
+    """Mean of each over the budget."""
+    means: Floats = (curves[:, 1:] + curves[:, :-1]).mean(axis=1) / 2
+    return means
+
+
+def _variance_ratio(mine: Sequence[Entry], its: Sequence[Entry]) -> Estimate:
+    """Over the steps at which all of them measured it: arms without a critic begin earlier."""
+    rows = [
+        {row.get("step"): row for row in entry.rows if math.isfinite(number(row, _VARIANCE))} for entry in (*mine, *its)
+    ]
+    steps = set.intersection(*map(set, rows)) if rows else set()
+    above, below = (
+        np.array([_mean([row for step, row in of.items() if step in steps], _VARIANCE) for of in each])
+        for each in (rows[: len(mine)], rows[len(mine) :])
+    )
+    return ratio_interval(above, below)
+
+
 def _band(curves: Floats) -> tuple[Floats, Floats]:
-    if len(curves) < 2:
+    if len(curves) < FEW:
         nothing = np.full(POINTS, np.nan)
         return nothing, nothing
     low, high = np.quantile(curves[resamples(len(curves))].mean(axis=1), levels(len(curves)), axis=0)

@@ -46,20 +46,27 @@ def slide(arena: Arena, measured: Sequence[Measured]) -> Markup:
         drawn = _panel(arena, [one for one in measured if one.task == task], task, width, height)
         panels.append(tag("g", *drawn, transform=shift))
     whole = (width * across, _HEAD + height * down)
-    seeds = len(arena.seeds)
     what = f"{arena.measure.capitalize()} in training against turns played"
-    note = f"mean of {seeds} seeds, shaded: 95 % bootstrap interval over seeds" if seeds > 1 else "one seed"
     return tag(
         "svg",
         tag("title", what),
         tag("rect", width=whole[0], height=whole[1], fill="#ffffff"),
         _text(what, _LEFT - 30, 30, size=20, weight="bold"),
-        _text(note, _LEFT - 30, 49, size=13, fill=_SOFT),
+        _text(_note(arena, measured), _LEFT - 30, 49, size=13, fill=_SOFT),
         *panels,
         xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {whole[0]} {whole[1]}",
         font_family=_FONT,
     )
+
+
+def _note(arena: Arena, measured: Sequence[Measured]) -> str:
+    """How many seeds are in the lines."""
+    counts = sorted({one.runs for one in measured if one.runs} or {0})
+    most = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    seeds = f"{most} of {len(arena.seeds)} seeds" if counts != [len(arena.seeds)] else f"{most} seeds"
+    bands = any(np.isfinite(one.low).all() for one in measured)
+    return f"mean of {seeds}" + (", shaded: 95 % bootstrap interval over seeds" if bands else "")
 
 
 def _panel(arena: Arena, measured: Sequence[Measured], task: str, width: int, height: int) -> list[Markup]:
@@ -72,12 +79,14 @@ def _panel(arena: Arena, measured: Sequence[Measured], task: str, width: int, he
     lines = [_line(x, y, turns, one, colours[one.arm], _dash(arena, one.arm)) for one in measured]
     ends = {one.arm: y(float(one.curve[-1])) for one in measured if math.isfinite(one.curve[-1])}
     places = apart(list(ends.values()), _LINE, low=y.stop, high=y.start)
+    uneven = len({one.runs for one in measured if one.runs}) > 1
+    named = {one.arm: visible(one.arm) + (f" ({one.runs})" if uneven else "") for one in measured}
     names = []
     for (arm, end), place in zip(ends.items(), places, strict=True):
         lead = f"M{x.stop + 2:.1f} {end:.1f}L{x.stop + 12:.1f} {place:.1f}"
         names.append(tag("path", d=lead, stroke=colours[arm], fill="none"))
         heavy = "bold" if arm != arena.baseline else "normal"
-        names.append(_text(visible(arm), x.stop + 15, place + 4, size=12.5, fill=colours[arm], weight=heavy))
+        names.append(_text(named[arm], x.stop + 15, place + 4, size=12.5, fill=colours[arm], weight=heavy))
     title = _text(visible(task), _LEFT, _TOP - 14, size=15, weight="bold")
     return [title, *_axes(x, y, height), *bands, *lines, *names]
 

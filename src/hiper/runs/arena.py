@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from hiper.report import GAINED
 from hiper.runs.config import Config, ConfigError, Positive, Section, Share, make_config
 from hiper.runs.folder import LATER_SECTIONS
 
@@ -46,7 +47,9 @@ class ArenaConfig(Section):
     keep_weights: bool = True
     """False: a run that is done leaves its numbers only, a few dozen KB."""
     threshold: Share | Literal["baseline"] = "baseline"
-    """Success whose price in turns is compared; "baseline": what the baseline has reached at the end of the budget."""
+    """Success whose price in turns is compared; "baseline": that at which it has made the share `gained` of its way."""
+    gained: Share = GAINED
+    """Of the way of the baseline, from the start to the end of the budget; 1: its end."""
     start: StartConfig | None = None
     """One imitation for all tasks of a seed; unset: each task and seed has its own."""
     task: Annotated[tuple[Settings, ...], Field(min_length=1)] = ({"name": "task"},)

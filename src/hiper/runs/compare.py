@@ -36,14 +36,13 @@ from hiper.report import ARENA_FILE
 from hiper.runs.arena import Entry, Job, Plan, jobs_of
 from hiper.runs.checkpoint import Progress, checkpoints, load_progress
 from hiper.runs.config import ConfigError, load_config
-from hiper.runs.folder import BOARD_FOLDER, Row, RunFolder
+from hiper.runs.folder import BOARD_FOLDER, DONE_FILE, Row, RunFolder
 from hiper.runs.run import Stopped, start
 from hiper.runs.train import is_over
 from hiper.runs.world import World
 
 PATIENCE = 0.5  # seconds between two looks at the processes
 LOG_FOLDER = "logs"
-DONE_FILE = "done.json"  # of a run whose weights were given away
 
 
 class Onlooker(Protocol):
@@ -136,6 +135,7 @@ class Comparison:
         self.workers = max(1, min(workers, len(self.jobs)))
         self.board = Board(self.jobs, self.workers)
         self.outcome: dict[Path, tuple[str, str]] = {}
+        self._failed: dict[str, tuple[str, str]] = {}
         self._running: list[_Worker] = []
         self._asked = 0
 
@@ -145,6 +145,8 @@ class Comparison:
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / LOG_FOLDER).mkdir(exist_ok=True)
         with self._locked(), self._interruptible():
+            self._failed = self._failed_before()
+            self._name_strangers()
             self._settle_what_is_done()
             self._write()
             waiting = [job for job in self.jobs if job.out not in self.outcome]
@@ -173,10 +175,13 @@ class Comparison:
 
     def _check(self) -> None:
         """All that can be known before anything starts: the games are there, and the folders are of these settings."""
+        for job in (
+            *self.jobs,
+            *(entry.job for entry in self.plan.entries),
+        ):  # the table has those that are done anyway
+            RunFolder(job.out, job.config).check()
         tried: list[object] = []
         for job in self.jobs:
-            if (job.out / CONFIG_FILE).exists():
-                RunFolder.create(job.out, job.config)
             config = job.config
             splits = (config.sft.split, config.env.train_split, *config.eval.all_splits)
             if (config.env, splits) in tried:
@@ -270,8 +275,7 @@ class Comparison:
                 "folder": entry.job.out.relative_to(self.out).as_posix(),
                 "estimator": entry.job.config.credit.estimator,
                 "start": entry.job.start.name if entry.job.start else "",
-                "state": self.outcome.get(entry.job.out, ("unfinished", ""))[0],
-                "reason": self.outcome.get(entry.job.out, ("unfinished", ""))[1],
+                **dict(zip(("state", "reason"), self._end_of(entry), strict=True)),
             }
             for entry in self.plan.entries
         ]
@@ -281,12 +285,38 @@ class Comparison:
             "seeds": list(arena.seeds),
             "baseline": arena.baseline,
             "threshold": arena.threshold,
+            "gained": arena.gained,
             "measure": arena.measure,
             "runs": runs,
         }
         partial = self.out / (ARENA_FILE + ".partial")
         partial.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
         partial.replace(self.out / ARENA_FILE)
+
+    def _end_of(self, entry: Entry) -> tuple[str, str]:
+        """How a run ended; one that failed before and was not tried again since has failed still."""
+        out = entry.job.out
+        return self.outcome.get(out) or self._failed.get(out.relative_to(self.out).as_posix(), ("unfinished", ""))
+
+    def _failed_before(self) -> dict[str, tuple[str, str]]:
+        """Folders of the runs that had failed when this comparison was last at work, and why."""
+        file = self.out / ARENA_FILE
+        if not file.exists():
+            return {}
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))["runs"]
+        except (json.JSONDecodeError, KeyError):
+            self.onlooker.say(f"{file} is damaged and written anew; runs that had failed before are not known")
+            return {}
+        return {run["folder"]: (run["state"], run["reason"]) for run in known if run["state"] == "failed"}
+
+    def _name_strangers(self) -> None:
+        """Runs that lie there and are not planned (an arm was renamed, say) are left out, and not in silence."""
+        known = {entry.job.out for entry in self.plan.entries}
+        strangers = sorted({file.parent for file in (self.out / "runs").glob(f"*/*/*/{CONFIG_FILE}")} - known)
+        if strangers:
+            arms = dict.fromkeys(one.parent.relative_to(self.out).as_posix() for one in strangers)
+            self.onlooker.say(f"not in the plan, and left out: {len(strangers)} runs ({', '.join(arms)})")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -36,6 +36,7 @@ from hiper.runs.config import Config, ConfigError, load_config, to_toml
 PACKAGES = ("hiper", "torch", "transformers", "tokenizers", "numpy", "gymnasium")
 Row = dict[str, object]
 BOARD_FOLDER = "tensorboard"
+DONE_FILE = "done.json"  # of a run that is over and whose weights were given away
 
 
 LATER_SECTIONS = ("train", "credit", "eval", "guards")
@@ -51,23 +52,30 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: Config) -> "RunFolder":
-        """Start a run, or take up the one that is there. Refuses a folder that holds a run with other settings.
+        """Start a run, or take up the one that is there. Refuses a folder that holds a run with other settings."""
+        folder = cls(path, config)
+        folder.check()
+        folder.checkpoints.mkdir(parents=True, exist_ok=True)
+        (path / TRAJECTORY_FOLDER).mkdir(exist_ok=True)
+        return folder
+
+    def check(self) -> None:
+        """Raise ConfigError if the folder holds a run with other settings.
 
         Until training has begun, its own settings may still change: imitate once, then decide how to go on; guards may
         at any time. As long as nothing at all was done, everything may: the first attempt had a setting wrong.
         """
-        file = path / CONFIG_FILE
-        folder = cls(path, config)
-        if file.exists() and folder.has_begun():
-            open_sections = ("guards",) if checkpoints(folder.checkpoints, "train") else LATER_SECTIONS
-            changed = [key for key in _changes(load_config(file), config) if key.partition(".")[0] not in open_sections]
-            if changed:
-                raise ConfigError(
-                    f"{path} holds a run with other settings ({', '.join(changed)}); choose another --out, or remove it"
-                )
-        folder.checkpoints.mkdir(parents=True, exist_ok=True)
-        (path / TRAJECTORY_FOLDER).mkdir(exist_ok=True)
-        return folder
+        file = self.path / CONFIG_FILE
+        if not file.exists() or not self.has_begun():
+            return
+        is_trained = checkpoints(self.checkpoints, "train") or (self.path / DONE_FILE).exists()
+        may_change = ("guards",) if is_trained else LATER_SECTIONS
+        changed = [key for key in _changes(load_config(file), self.config) if key.partition(".")[0] not in may_change]
+        if changed:
+            keys = ", ".join(changed)
+            raise ConfigError(
+                f"{self.path} holds a run with other settings ({keys}); choose another --out, or remove it"
+            )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
