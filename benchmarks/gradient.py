@@ -1,6 +1,6 @@
 """How good is the gradient of one update? Every estimator on the same episodes of one agent.
 
-    python -m benchmarks.gradient RUN [key=value ...] [--critic 20] [--rounds 40] [--exact 2] [--only NAME ...]
+    python -m benchmarks.gradient RUN [key=value ...] [--critic 20] [--rounds 40] [--exact 2] [--only NAME]...
 
 RUN is the folder of a run, its imitation included (`runs/arena/starts/...` of a comparison); key=value changes its
 settings, e.g. env.options.chain=4. The policy stays as it is. Its value heads first learn from `--critic` batches of

@@ -1,6 +1,6 @@
 """How fast does the learner read? Packed rows against padded batches, forward and backward, of the same documents.
 
-    python benchmarks/packing.py [--preset tiny-1m] [--documents 24] [--budget 4096] [--json FILE]
+    python benchmarks/packing.py [--preset tiny-1m] [--documents 10] [--budget 4096] [--json FILE]
 
 Documents are as long as transcripts of episodes are: a third end early, the rest run on to the limit. They go through
 the model in the same groups, longest first as in the learner (`--unsorted`: as they come), in four ways:

@@ -76,7 +76,7 @@ def test_the_demo_from_end_to_end(tmp_path: Path) -> None:
     assert "</html>" in page
     assert "valid_unseen" in page
     assert saved(out) == ["sft-000002", "step-000002"]
-    for said in ("imitation: 2 steps", "HiPER 2/2", "after imitation: valid_unseen success", "report: runs/demo/rep"):
+    for said in ("imitation: 0 of 2 done", "HiPER 2/2", "after imitation: valid_unseen success", "report: runs/demo/rep"):
         assert said in done.stderr
     assert "\x1b" not in done.stderr  # plain lines in a pipe
 

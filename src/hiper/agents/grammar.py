@@ -2,7 +2,8 @@
 
 This is the only place that knows it. Blocks are `<tag>content</tag>`; a content never contains a tag of its
 own interface, so a forgotten closing tag cannot swallow the next block. Nothing is repaired: a reply that
-does not parse says why. It went wrong in one of its decisions, and the rest of its text belongs to that one.
+does not parse says why. Where a switch or a subgoal cannot be read, the rest of the reply belongs to it; stray text
+belongs to the decision that it stands in or before.
 """
 
 import codecs
@@ -227,7 +228,9 @@ def written_subgoal(reply: str) -> str | None:
 
 
 def _plan_spans(text: str, blocks: Sequence[_Block], in_force: str, forced: tuple[str, str] | None) -> dict[Kind, Span]:
-    """Which bytes decide what. A decision ends where its block does; where a reply goes wrong, none begins any more.
+    """Which bytes decide what.
+
+    A decision ends where its block does; after a switch or a subgoal that cannot be read none begins.
 
     What a byte belongs to depends on the bytes before it alone, never on how the reply goes on: the value that stands
     against a decision must not know whether the reply will be readable.
@@ -357,7 +360,8 @@ def _text_offsets(reply_bytes: Sequence[bytes]) -> list[int]:
     """Where each token begins in the bytes of the *decoded* text; within a character: where that begins.
 
     The two differ where the bytes are not valid UTF-8: every replaced sequence becomes three bytes of text.
-    Parts of a reply begin at tags, so it is never the character at a border that is split or broken.
+    Parts of a reply end with tags: no border lies within a character. A token that ends within the first character of
+    a part belongs to that part.
     """
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     offsets: list[int] = []

@@ -144,7 +144,7 @@ def _builders(episode: int, trajectory: Trajectory, max_length: int | None) -> l
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
-    """What the critic says, environment units. NaN where nothing is defined: padding, V_high off boundaries.
+    """What the critic says, training units. NaN where nothing is defined: padding, V_high off boundaries.
 
     Where a reply came to no action, V_low is the value before the decision it went wrong in: U, or V_high.
     """

@@ -17,7 +17,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streams:
-    """Credit by episode, turn and decision, as the learner needs it: (B, T) arrays, environment units.
+    """Credit by episode, turn and decision, as the learner needs it: (B, T) arrays, training units.
 
     `target_*` are the regression targets of the three value heads. Any estimator can be written as streams; the learner
     does not know which one it was.

@@ -105,7 +105,7 @@ def _eval(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         "--seed", type=_count, default=0, help="of sampling and of the choice of games (default: %(default)s)"
     )
     p.add_argument("--base-url", default="http://localhost:8000/v1", help="of an OpenAI-compatible server")
-    p.add_argument("--capacity", type=int, help="episodes at once (default: 128; servers: 16)")
+    p.add_argument("--capacity", type=int, help="episodes at once (default: a run's own, else 128; servers: 16)")
     p.add_argument(
         "--set",
         action="append",

@@ -51,7 +51,7 @@ class Screen:
             self._bar.start()
             self._task = self._bar.add_task(STAGES.get(name, name), total=total, completed=done, text="")
         else:
-            self.say(f"{STAGES.get(name, name)}: {total} steps" + (f", {done} done" if done else ""))
+            self.say(f"{STAGES.get(name, name)}: {done} of {total} done")
 
     def step(self, stage: str, step: int, total: int, row: Row) -> None:
         """One step is done."""

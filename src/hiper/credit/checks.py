@@ -24,8 +24,8 @@ class Episodes:
 class Decisions:
     """The three values of each decision, checked: 0 where an estimator must not read them."""
 
-    boundary_BT: BoolArray  # a subgoal was written: turn 0, and each SWITCH
-    choice_BT: BoolArray  # there was a choice between KEEP and SWITCH: not at turn 0
+    boundary_BT: BoolArray  # a subgoal was to be written: turn 0, and where switches_BT says so
+    choice_BT: BoolArray  # every turn but turn 0, where there is no choice between KEEP and SWITCH
     U_BT: FloatArray
     V_high_BT: FloatArray
     V_low_BT: FloatArray

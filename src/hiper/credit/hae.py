@@ -16,12 +16,12 @@ class HAECredit:
     """What `hae` and its relatives return. Arrays are [B, T], in reward units, and 0 (False) beyond the length.
 
     switch_BT:      advantage of the choice between KEEP and SWITCH; 0 at turn 0, where there is no choice.
-    subgoal_BT:     advantage of the subgoal that was written; 0 outside boundaries, where none was written.
+    subgoal_BT:     advantage of the subgoal that was written; 0 outside boundaries.
     action_BT:      advantage of the action.
     return_U_BT:    target of U, at every turn played (`mask_BT`).
     return_high_BT: target of V_high, at boundaries only (`mask_high_BT`): elsewhere no SWITCH was seen.
     return_low_BT:  target of V_low, at every turn played (`mask_BT`).
-    mask_high_BT:   True at the first turn of each segment.
+    mask_high_BT:   True at boundaries.
     mask_BT:        True at the turns that were played.
     """
 

@@ -18,7 +18,7 @@ class PPOSettings:
     """Of the PPO loss; the coefficients weigh its parts.
 
     `clip`: ratio range 1 +- clip. `dual_clip`: bound c > 1 on the ratio where the advantage is negative (0 = off).
-    `value_clip`: how far a value may move from the one that made the targets, environment units (0 = off).
+    `value_clip`: how far a value may move from the one that made the targets, training units (0 = off).
     """
 
     clip: float = 0.2

@@ -89,7 +89,7 @@ class Policy(nn.Module):
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
     def values(self, hidden_ME: Tensor, head_M: Tensor, turn_M: Tensor) -> Tensor:
-        """Values (M,), environment units, by heads (index into HEADS) at turns counted from 0."""
+        """Values (M,), training units, by heads (index into HEADS) at turns counted from 0."""
         return cast(Tensor, self.heads(hidden_ME, head_M, turn_M))
 
     def save(self, folder: Path) -> None:

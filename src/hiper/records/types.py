@@ -84,7 +84,9 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spans:
-    """Where in a reply each decision was written; None where the model did not write that part.
+    """Where in a reply each decision was written; None where no token is of that kind.
+
+    With no subgoal in force SWITCH is no choice, and part of `subgoal`.
 
     Worked example, `<switch>KEEP</switch><action>look</action>` as 4 tokens:
     `Spans(switch=Span(start=0, stop=1), subgoal=None, action=Span(start=1, stop=4))`.
@@ -153,7 +155,7 @@ class Turn:
 
     @property
     def opens_segment(self) -> bool:
-        """True at boundaries: turn 0, and every SWITCH."""
+        """True where a segment begins: at turn 0, and at every SWITCH that could be read."""
         return self.index == 0 or self.decision is Decision.SWITCH
 
 

@@ -27,7 +27,7 @@ class DecisionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnView:
-    """One turn. `invalid` holds the reason in words; `is_malformed` is True where nothing could be read."""
+    """One turn. `invalid` holds the reason in words; `is_malformed` is True where the reply did not parse."""
 
     index: int
     observation: str
@@ -143,7 +143,7 @@ def _turn(turn: Turn, credit: Credit | None, scale: float, *, has_subgoals: bool
 
 
 def _kinds(turn: Turn, *, has_subgoals: bool) -> Sequence[Kind]:
-    """The decisions that the turn took: of a malformed reply the one that it went wrong in; KEEP copies its subgoal."""
+    """The decisions that the turn took, of a malformed reply the last of them; KEEP copies its subgoal."""
     if not turn.is_read:
         return tuple(kind for kind, _ in turn.spans.items())[-1:] or (Kind.ACTION,)
     if not has_subgoals:
@@ -152,7 +152,8 @@ def _kinds(turn: Turn, *, has_subgoals: bool) -> Sequence[Kind]:
 
 
 def _decision(turn: Turn, kind: Kind, credit: Credit | None, scale: float) -> DecisionView:
-    text = {Kind.SWITCH: str(turn.decision), Kind.SUBGOAL: turn.subgoal, Kind.ACTION: turn.action}[kind]
+    said = {Kind.SWITCH: str(turn.decision), Kind.SUBGOAL: turn.subgoal, Kind.ACTION: turn.action}[kind]
+    text = said if turn.is_read else ""  # what was in force before is not what the reply says
     value, advantage = _credit_of(credit, kind, turn.index)
     return DecisionView(
         kind=kind.value,

@@ -50,7 +50,7 @@ def dumbbell(before: Rate | None, after: Rate | None) -> Markup:
 
 
 def value_plot(credit: Credit, pieces: Sequence[Segment]) -> ValuePlot | None:
-    """U and V_low as lines, V_high as dots at the boundaries, over bands for the segments."""
+    """U and V_low as lines, V_high as dots where segments begin, over bands for the segments."""
     opens = {piece.start for piece in pieces}
     high_values = tuple(value if turn in opens else None for turn, value in enumerate(credit.V_high))
     columns = (credit.U, high_values, credit.V_low)

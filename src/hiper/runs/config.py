@@ -160,7 +160,8 @@ class CreditConfig(Section):
     every boundary, also while it is new and wrong."""
     lam_boundary: Share | Literal["adaptive"] = 1.0
     """1: the action trace is carried on across boundaries; unbiased when all traces are 1. 0: it ends with its segment
-    (the paper). "adaptive": carried on as far as V_high does not yet explain returns (hae and siblings)."""
+    (the paper). "adaptive": by the error of V_high against the noise of returns, where groups tell them apart, else by
+    what V_high leaves unexplained (hae and siblings)."""
     interval: Positive = 5
     """fixed_hae: turns a segment."""
     step_weight: NonNegative = 1.0
@@ -174,7 +175,7 @@ class CreditConfig(Section):
     (the paper). They differ where the environment pays for half a success, as WebShop does."""
     at_limit: Literal["bootstrap", "end"] = "bootstrap"
     """What an episode is worth after its turn or token limit: what the critic expects, as after any cut, or nothing.
-    "end" where the limit is part of the task, the same in evaluation: else stalling pays more than failing does."""
+    "end" where evaluation has a limit, too: else stalling pays more than failing does."""
     reward_scale: NonNegative = 1.0
     """That reward times this is what training sees (the paper: 10)."""
     invalid_penalty: NonNegative = 0.0
@@ -193,8 +194,8 @@ class TrainConfig(Section):
     renumber: bool = False
     """Play in worlds under other names, new in every episode (see sft.renumber): they cannot be learnt by heart."""
     max_turns: Count = 0
-    """Turn limit of training episodes; 0: as in evaluation. A shorter one spends less on hopeless episodes. It is fair:
-    an episode that is cut off is worth what the critic expects after it."""
+    """Turn limit of training episodes; 0: as in evaluation. A shorter one spends less on hopeless episodes. With
+    credit.at_limit "bootstrap" a cut episode is worth what the critic expects after it; with "end" that is the end."""
     patience: Count = 0
     """So many invalid replies in a row end a training episode as failed; 0: never. Never applied in evaluation."""
     epochs: Positive = 1
@@ -208,9 +209,9 @@ class TrainConfig(Section):
     dual_clip: NonNegative = 3.0
     """Bound on the ratio where the advantage is negative; 0: off."""
     value_clip: NonNegative = 0.0
-    """How far a value may move in a step before its loss is clipped; 0: off."""
+    """How far a value may move in a step before its loss is clipped; 0: off. Not in `value_passes`."""
     value_coef: NonNegative = 0.5
-    """Weight of the value loss."""
+    """Weight of the value loss beside that of the policy; not in `value_passes`."""
     value_passes: Count = 0
     """Further passes after each update that train the value heads alone, the trunk standing still; they cost little."""
     value_trunk_grad: NonNegative = 0.5

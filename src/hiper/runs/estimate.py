@@ -51,7 +51,8 @@ Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 class Table:
     """Episodes as arrays. Rewards in training units: what an episode is paid times the scale, plus shaping.
 
-    A boundary is where a subgoal was to be written, even if the reply then could not be read. Of `group_B` (which
+    A boundary is where a subgoal was to be written, even if the reply then could not be read (if it was cut
+    before the first token of it, there is none). Of `group_B` (which
     game), `state_BT` (which situation), `before_BT` (the subgoal in force before the reply) and `subgoal_BT` (the one
     that its action was chosen under) only equality means anything; -1 is like no other.
     """

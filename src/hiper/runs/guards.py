@@ -153,7 +153,7 @@ GUARDS: Mapping[str, Guard] = {
 def troubles(rows: Sequence[Row], *, limit_ends: bool = False) -> dict[str, str]:
     """What the guards find at the end of these rows of training: names and messages.
 
-    limit_ends: nothing is expected after the turn limit (`credit.at_limit`), so that running into it earns nothing.
+    limit_ends: nothing is expected after the turn or token limit (`credit.at_limit`): running into one earns nothing.
     """
     now, start = Stretch(rows[-WINDOW:]), Stretch(rows[:WINDOW])
     asked = [name for name, guard in GUARDS.items() if len(rows) > guard.after]

@@ -57,7 +57,7 @@ class Run:
         self._stop = False
 
     def execute(self, *, only_imitation: bool = False) -> None:
-        """Imitation, then training; each stage evaluated at its end (and training at its start)."""
+        """Imitation, then training; each stage evaluated at its end (with `eval.select` training at its start, too)."""
         set_up_torch(self.config.threads, self.config.model.device)
         with self.folder.locked(), self._interruptible():
             for split in dict.fromkeys((self.config.env.train_split, *self.config.eval.all_splits)):

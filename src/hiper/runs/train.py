@@ -152,7 +152,8 @@ def examples_of(read: Reread, table: Table, config: CreditConfig) -> tuple[list[
 
 
 def update(config: Config, learner: Learner, examples: Sequence[PPOExample], progress: Progress) -> Row:
-    """`epochs` passes over the episodes, `minibatches` optimiser steps each; documents of an episode stay together."""
+    """`epochs` passes over the episodes, `minibatches` optimiser steps each, documents of an episode together; then
+    `value_passes` over single value points, for the heads alone."""
     t, step = config.train, progress.step
     scale = _scale(t, progress)
     learner.optimizer.set_scale(scale)
@@ -231,7 +232,10 @@ def logprob_gap(rows: Sequence[Document], scores: Sequence[Scores], limit: float
 
 
 def _credit_columns(table: Table, values: Values, raw: Streams) -> Row:
-    """Size of each level's advantages before normalisation, and how well each head explains its targets."""
+    """Size of each level's advantages before normalisation, and how well each head explains its targets.
+
+    "low" counts turns that came to no action, too, with the value that stands there for V_low.
+    """
     boundary = table.switches_BT & table.mask_BT
     later = table.mask_BT.copy()
     later[:, 0] = False
@@ -249,7 +253,7 @@ def _credit_columns(table: Table, values: Values, raw: Streams) -> Row:
 
 
 def _credit_rows(read: Reread, raw: Streams) -> list[Row]:
-    """Advantages and values of each episode, turn by turn, as the report shows them (environment units, unscaled)."""
+    """Advantages and values of each episode, turn by turn, as the report shows them (training units)."""
     tables = {"switch": raw.switch_BT, "subgoal": raw.subgoal_BT, "action": raw.action_BT}
     tables |= {"U": read.values.U_BT, "V_high": read.values.V_high_BT, "V_low": read.values.V_low_BT}
     return [

@@ -97,8 +97,8 @@ class Engine:
     def situation(self) -> tuple[int, ...]:
         """How far the goal is: equal in states that differ in nothing that counts for it.
 
-        Where the player is, what is in hand, and where the things are that the goal speaks of, and what was done to
-        them. What lies elsewhere and what stands open is left out.
+        Where the player is, what is in hand, which lamps are lit, where the things are that the goal speaks of, and
+        what was done to them. What lies elsewhere and what stands open is left out.
         """
         return self._facts(self.world.goal_items)
 
