@@ -39,10 +39,10 @@ class Resumed:
     starts: Mapping[int, Start]
     said_again: list[Sample] = field(default_factory=list)
     begun: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    capacity: int = field(init=False)
 
-    @property
-    def capacity(self) -> int:
-        return self.sampler.capacity
+    def __post_init__(self) -> None:
+        self.capacity = self.sampler.capacity
 
     def submit(self, request: Request) -> None:
         start = self.starts[request.seed]
@@ -101,7 +101,8 @@ def played_on(
     """
     points = [(row, n) for row in rows for n in range(len(row.point_P)) if row.point_turn_P[n] != OF_TOKEN]
     starts: dict[int, Start] = {}
-    tasks, places = [], []
+    tasks: list[Task] = []
+    places: list[int] = []
     for place, (row, n) in enumerate(points):
         one, turn = episodes[row.episode], int(row.point_turn_P[n])
         if turn == len(one.turns):
@@ -145,7 +146,8 @@ def _said(row: Document, turn: int, point: int) -> tuple[int, ...]:
 
 def _by_row(rows: Sequence[Document], value: Floats) -> list[Floats]:
     """Values of all points but those of tokens, one array a document."""
-    out, place = [], 0
+    out: list[Floats] = []
+    place = 0
     for row in rows:
         of_turn = row.point_turn_P != OF_TOKEN
         value_P = np.full(len(of_turn), np.nan)

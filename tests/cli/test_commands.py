@@ -76,7 +76,8 @@ def test_the_demo_from_end_to_end(tmp_path: Path) -> None:
     assert "</html>" in page
     assert "valid_unseen" in page
     assert saved(out) == ["sft-000002", "step-000002"]
-    for said in ("imitation: 0 of 2 done", "HiPER 2/2", "after imitation: valid_unseen success", "report: runs/demo/rep"):
+    said_first, said_last = "imitation: 0 of 2 done", "report: runs/demo/rep"
+    for said in (said_first, "HiPER 2/2", "after imitation: valid_unseen success", said_last):
         assert said in done.stderr
     assert "\x1b" not in done.stderr  # plain lines in a pipe
 
@@ -274,6 +275,7 @@ def test_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", str(tree), "--json", str(tmp_path / "data.json")]) == 0
     official = json.loads((tmp_path / "data.json").read_text(encoding="utf-8"))
     assert [row["games"] for row in official["splits"].values()] == [2, 2, 2]
+    assert official["absent"] == ["valid_train: not there; neither training nor evaluation needs it"]
     assert official["splits"]["train"]["env_version"].endswith("/json_2.1.1")
     assert capsys.readouterr().err.count("sha256") == 3
     assert any((Path(os.environ["HIPER_CACHE"]) / "alfworld").iterdir())

@@ -108,7 +108,8 @@ def test_what_cannot_be_understood(argv: list[str], said: str, capsys: pytest.Ca
     with pytest.raises(SystemExit) as ended:
         main(argv)
     assert ended.value.code == 2
-    assert said in capsys.readouterr().err.splitlines()[-1]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
 def test_settings_may_stand_among_the_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,6 +82,23 @@ def test_wrong_type(changes: dict[str, Any], message: str) -> None:
         call(**changes)
 
 
+def test_switches_are_read_after_turn_0_and_within_the_length_alone() -> None:
+    """Turn 0 is a boundary whatever it says; padding may hold anything."""
+    arrays = GOLDEN.arrays()
+    wanted = hae(**arrays)
+    for strange in (NAN, -1.0, 7.0):
+        changed = {
+            key: np.pad(np.asarray(value, dtype=float), ((0, 0), (0, 2)), constant_values=NAN)
+            if key.endswith("_BT")
+            else value
+            for key, value in arrays.items()
+        }
+        changed["switches_BT"][0, [0, -1, -2]] = strange
+        found = hae(**changed)
+        for name in ("switch_BT", "subgoal_BT", "action_BT"):
+            np.testing.assert_array_equal(getattr(found, name)[:, :-2], getattr(wanted, name))
+
+
 def test_first_offender_of_a_batch_is_named() -> None:
     batch = random_batch(seed=1, lengths=[3, 5, 4]).with_(terminated_B=np.array([True, False, False]))
     with pytest.raises(ValueError, match="episode 1 was truncated"):

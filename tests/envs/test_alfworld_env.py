@@ -1,6 +1,7 @@
 """The Gymnasium face of ALFWorld."""
 
 import importlib
+import math
 import re
 import warnings
 from pathlib import Path
@@ -131,7 +132,9 @@ def test_renumbering_follows_the_seed() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_steps": 0}, "max_steps must be at least 1, not 0"),
+        ({"max_steps": 0}, "max_steps must be a whole number of at least 1, not 0"),
+        ({"max_steps": 2.5}, "max_steps must be a whole number of at least 1, not 2.5"),
+        ({"max_steps": math.nan}, "max_steps must be a whole number of at least 1, not nan"),
         ({"engine": "fast"}, "engine must be one of native, textworld, not 'fast'"),
         ({"engine": "textworld", "renumber": True}, "renumber=True needs engine='native'"),
         ({"size": "small"}, "they go with data=None only"),

@@ -211,6 +211,8 @@ FAULTS: list[tuple[dict[str, object], str]] = [
     ({"step": frozen_step}, "step after the end of an episode must raise gymnasium.error.ResetNeeded"),
     ({"step": careless_step}, "step(7) must raise TypeError or ValueError"),
     ({"admits": lambda self, action: False}, "admits('wait') must be True: it is an admissible command"),
+    ({"reset": lambda self, *, options=None: ("start", self.info())}, "reset or step raised TypeError: "),
+    ({"step": with_step(lambda answer: {}["x"])}, "reset or step raised KeyError: 'x'"),
     ({"reset": unseeded_reset}, "two episodes with seed 0 and the same actions differ"),
     ({"reset": forgetful_reset}, "the episode after that of seed 0, reset without a seed, is not the same"),
 ]

@@ -144,6 +144,7 @@ def test_options_given_as_lists_go_one_to_each() -> None:
     envs = vector(3)
     names = list(GAMES.names()[2:5])
     assert envs.reset(options={"game": names})[1]["game"].tolist() == names
+    assert envs.reset(options={"game": np.array(names)})[1]["game"].tolist() == names
     assert envs.reset(options={"game": names[0]})[1]["game"].tolist() == names[:1] * 3
     seeded = envs.reset(seed=[1, 2, 1])[0]
     assert seeded[0] == seeded[2]

@@ -158,7 +158,7 @@ def test_a_purchase_at_the_limit_counts() -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"max_steps": 0}, ValueError, "max_steps must be at least 1"),
+        ({"max_steps": 0}, ValueError, "max_steps must be a whole number of at least 1"),
         ({"render_mode": "human"}, ValueError, "render_mode must be None or 'ansi'"),
         ({"compat": "original"}, ValueError, "compat must be None or one of verl-agent, princeton"),
         ({"nouns": "nltk"}, ValueError, "nouns must be 'rule', 'spacy' or a function"),

@@ -229,6 +229,13 @@ def test_a_saved_tokenizer_is_the_same(saved: Tokenizer) -> None:
     assert [saved.bytes_of(i) for i in range(len(saved))] == [tokenizer().bytes_of(i) for i in range(len(saved))]
 
 
+def test_what_was_loaded_is_saved_as_it_was(saved: Tokenizer, tmp_path: Path) -> None:
+    tokenizer().fast.save_pretrained(tmp_path / "new")
+    saved.fast.save_pretrained(tmp_path / "again")
+    for file in (tmp_path / "new").iterdir():
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
+
+
 def test_a_chat_template_is_saved_too(tmp_path: Path) -> None:
     tokens = chatty(CHATML)
     tokens.fast.save_pretrained(tmp_path)

@@ -4,6 +4,8 @@ import io
 import itertools
 import json
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -33,6 +35,7 @@ from hiper.report.measures import (
     speed,
     trailing_mean,
 )
+from hiper.report.page import write_page
 from hiper.report.scales import Floats
 from hiper.report.slide import apart, slide
 from tests.report.synthetic import write_rows
@@ -67,6 +70,7 @@ def write_run(folder: Path, rise: float, *, seed: int, steps: int = 20, stage: s
 
 
 def write_arena(folder: Path, rises: dict[str, float], *, seeds: int = 3, threshold: Any = "baseline") -> Path:
+    folder.mkdir(exist_ok=True)
     runs = []
     for task in ("k = 1", "k = 2"):
         for arm, rise in rises.items():
@@ -329,6 +333,25 @@ def test_arms_are_measured(tmp_path: Path) -> None:
     assert flat.ratio.value == 1.0
     assert new.guards == {"critic": 1}
     assert new.area.value == pytest.approx(float(np.trapezoid(new.curve, grid(arena, "k = 1"))) / BUDGET)
+
+
+def test_a_page_elsewhere_leaves_the_folder_as_it_is(tmp_path: Path) -> None:
+    arena = write_arena(tmp_path / "arena", {"flat": 0.2, "new": 0.4}, seeds=1)
+    before = {file: file.read_bytes() for file in arena.rglob("*") if file.is_file()}
+    page, *_ = write_comparison(arena, tmp_path / "elsewhere" / "page.html")
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert [file.name for file in page.parent.iterdir()] == ["page.html"]
+    assert {file: file.read_bytes() for file in arena.rglob("*") if file.is_file()} == before
+
+
+def test_a_page_goes_into_a_device_and_does_not_replace_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_text, encoding="utf-8")
+        write_page(pipe, "<p>")
+        assert read.result(timeout=60) == "<p>"
+    assert pipe.is_fifo()
 
 
 def test_a_comparison_may_be_of_scores(tmp_path: Path) -> None:

@@ -2,22 +2,26 @@
 
 import fcntl
 import json
+import math
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from hiper.cli import main
 from hiper.records import read_jsonl, read_trajectories
-from hiper.runs.config import ConfigError, load_config
+from hiper.runs.checkpoint import CheckpointError, trained_with
+from hiper.runs.config import ConfigError, load_config, make_config
+from hiper.runs.folder import RunFolder, _git_commit
 from tests.runs.tiny import carry_out, config_file, contents, metrics, saved, tiny
 
 CHECKPOINT = {
     "config.json",
-    "config.toml",
     "generation_config.json",
     "model.safetensors",
     "optimizer.safetensors",
+    "run_config.json",
     "sha256.json",
     "state.json",
     "tokenizer.json",
@@ -50,6 +54,41 @@ def refused(capsys: pytest.CaptureFixture[str], folder: Path, *overrides: str) -
     first, *rest = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hiper: ")]
     assert not rest
     return first
+
+
+def test_a_checkpoint_holds_safetensors_and_json_only(finished: Path) -> None:
+    folder = finished / "checkpoints" / "step-000003"
+    assert {file.suffix for file in folder.iterdir()} == {".json", ".safetensors"}
+    assert make_config(trained_with(folder) or {}) == tiny()
+    (older := finished.parent / "older").mkdir()
+    assert trained_with(older) is None
+    shutil.copy(finished / "config.toml", older)  # as checkpoints had it before
+    assert make_config(trained_with(older) or {}) == tiny()
+    (older / "run_config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"run_config\.json is damaged"):
+        trained_with(older)
+
+
+def test_metrics_are_strict_json(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, tiny())
+    with folder.locked():
+        folder.log("train", {"step": 1, "learn/loss": math.nan, "learn/kl": -math.inf, "total/turns": 3.5})
+    (line,) = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line, parse_constant=pytest.fail) == {
+        "stage": "train", "step": 1, "learn/loss": None, "learn/kl": None, "total/turns": 3.5,
+    }  # fmt: skip
+
+
+def test_the_commit_is_that_of_the_code_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = _git_commit()
+    monkeypatch.chdir(tmp_path)
+    assert _git_commit() == here
+    installed = tmp_path / "site-packages" / "folder.py"  # in a checkout of something else, which does not hold it
+    installed.parent.mkdir()
+    installed.touch()
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setattr("hiper.runs.folder.__file__", str(installed))
+    assert _git_commit() is None
 
 
 def assert_same_end(one: Path, other: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from hiper import __version__
 from hiper.cli import commands
@@ -22,9 +23,17 @@ then:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; `--help` says the rest."""
+
+    def error(self, message: str) -> NoReturn:
+        message = message.replace(", key=value", "")  # may be left out, whatever argparse says
+        self.exit(2, f"{self.prog}: error: {message} ({self.prog} --help)\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hiper",
         description="Train language-model agents that plan and act, with credit for every decision.",
         epilog=EXAMPLES,
@@ -37,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _demo(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _demo(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("demo", help="train a small agent on generated household games, in minutes")
     p.description = (
         "Builds a tiny language model, lets it imitate expert games, trains it with HiPER on generated games, and "
@@ -50,7 +59,7 @@ def _demo(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.set_defaults(run=commands.demo)
 
 
-def _data(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _data(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("data", help="check official data, count its games and prepare the cache")
     p.description = (
         "Checks the data of an environment, says what it holds and what is missing, and builds what is kept of it. "
@@ -63,7 +72,7 @@ def _data(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.set_defaults(run=commands.data)
 
 
-def _train(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _train(sub: "argparse._SubParsersAction[_Parser]") -> None:
     for name, text in (
         ("sft", "imitate the expert (the first stage of a run)"),
         ("train", "carry out a run: imitation if configured, then HiPER, then evaluation"),
@@ -81,7 +90,7 @@ def _train(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         p.set_defaults(run=commands.train, only_imitation=name == "sft")
 
 
-def _eval(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _eval(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("eval", help="play every game of a split; success by task type with 95 %% intervals")
     p.add_argument("model", help="run or model folder, hub name, 'expert', 'random', or 'openai:NAME' with --base-url")
     p.add_argument("--env", help="environment (default: the run's, else alfworld)")
@@ -118,7 +127,7 @@ def _eval(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.set_defaults(run=commands.evaluate)
 
 
-def _play(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _play(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("play", help="play a game yourself, or watch an agent")
     p.add_argument("model", nargs="?", default="", help="watch this one play: run or model folder, 'expert', 'random'")
     p.add_argument("--watch", action="store_true", help="watch the model instead of playing")
@@ -139,7 +148,7 @@ def _play(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.set_defaults(run=commands.play)
 
 
-def _serve(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _serve(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("serve", help="shop yourself in a browser, or look at recorded episodes there")
     p.description = (
         "The shop of an environment as a web site for this machine: what you see and are paid is what an agent would "
@@ -170,14 +179,14 @@ def _serve(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.set_defaults(run=commands.serve)
 
 
-def _report(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _report(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("report", help="make one self-contained page from the folder of a run or a comparison")
     p.add_argument("folder", help="folder of a run or a comparison")
     p.add_argument("--out", help="file to write (default: report.html, or compare.html, in that folder)")
     p.set_defaults(run=commands.report)
 
 
-def _compare(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _compare(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("compare", help="compare estimators and agents: arms x tasks x seeds under one budget of turns")
     p.description = (
         "Carries out one run for every arm, task and seed of a file, from shared imitations, on all cores, and ends in "
@@ -198,7 +207,7 @@ def _compare(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     p.set_defaults(run=commands.compare)
 
 
-def _verify(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _verify(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("verify", help="test what is claimed of the credit estimators in small worlds, exactly")
     p.description = (
         "Builds random worlds that are small enough for exact answers, measures bias and variance of the estimators "
@@ -211,7 +220,7 @@ def _verify(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.set_defaults(run=commands.verify)
 
 
-def _bench(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _bench(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("bench", help="time a few steps of a run on this machine, and say how long all of it would take")
     p.description = (
         "Carries out a few steps of each stage of a configuration, saves nothing, and says what a step takes, where "
@@ -227,7 +236,7 @@ def _bench(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     p.set_defaults(run=commands.bench)
 
 
-def _doctor(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _doctor(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("doctor", help="say what is installed, what is missing, and what this machine can do")
     p.add_argument("--json", metavar="FILE", help="write the result there; - for standard output")
     p.set_defaults(run=commands.doctor)

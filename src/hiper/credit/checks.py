@@ -56,10 +56,10 @@ def seen_episodes(rewards_BT: ArrayLike, lengths_B: ArrayLike) -> Episodes:
 def decisions(
     e: Episodes, switches_BT: ArrayLike, U_BT: ArrayLike, V_high_BT: ArrayLike, V_low_BT: ArrayLike
 ) -> Decisions:
-    switches = flags("switches_BT", switches_BT, e.mask_BT.shape)
     turn_0_BT = np.arange(e.mask_BT.shape[1]) == 0
-    boundary_BT = e.mask_BT & (switches | turn_0_BT)
     choice_BT = e.mask_BT & ~turn_0_BT
+    switches = flags("switches_BT", switches_BT, e.mask_BT.shape, read=choice_BT)
+    boundary_BT = e.mask_BT & (switches | turn_0_BT)
     return Decisions(
         boundary_BT=boundary_BT,
         choice_BT=choice_BT,
@@ -104,13 +104,14 @@ def reals(name: str, value: ArrayLike, shape: tuple[int, ...] | None = None, lik
     return array.astype(np.float64)
 
 
-def flags(name: str, value: ArrayLike, shape: tuple[int, ...]) -> BoolArray:
-    """`value` as bool; integers and reals are accepted when each is 0 or 1."""
+def flags(name: str, value: ArrayLike, shape: tuple[int, ...], read: BoolArray | None = None) -> BoolArray:
+    """`value` as bool; integers and reals are accepted when each that is read (unset: all) is 0 or 1."""
     array = _array(name, value)
     _check_kind(name, array, "bfiu", "True or False")
     _check_shape(name, array, shape)
-    _check_each(name, array, (array == 0) | (array == 1), "True or False")
-    return array.astype(np.bool_)
+    is_right = (array == 0) | (array == 1)
+    _check_each(name, array, is_right if read is None else is_right | ~read, "True or False")
+    return np.asarray(array == 1)
 
 
 def turn_counts(name: str, value: ArrayLike, shape_BT: tuple[int, ...]) -> IntArray:

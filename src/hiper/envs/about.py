@@ -31,7 +31,8 @@ class About:
     """Held by an environment's class (or by the function that makes it) as `about`, or given to `register`.
 
     train_split: what training plays. eval_splits: what evaluation plays; the last is the one to show to people.
-    views: by name, keyword arguments of `make` under which the same benchmark is reported too, beside the default.
+    further_splits: what official data hold besides. views: by name, keyword arguments of `make` under which the same
+    benchmark is reported too, beside the default.
     survey: checks the data at a path (None: what is generated), prepares what is kept of it, and says what it holds;
     without it each split is opened and counted.
 
@@ -40,6 +41,7 @@ class About:
 
     train_split: str = "train"
     eval_splits: tuple[str, ...] = ("test",)
+    further_splits: tuple[str, ...] = ()
     views: Mapping[str, Settings] = field(default_factory=dict)
     survey: Callable[[str | None, Tell], Survey] | None = None
 

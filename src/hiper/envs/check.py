@@ -36,7 +36,12 @@ def check_env(env: TextEnv, seed: int = 0) -> None:
     """
     faults = list(_space_faults(env))
     if not faults:
-        faults = list(dict.fromkeys(_play_faults(env, seed)))
+        try:
+            faults = list(dict.fromkeys(_play_faults(env, seed)))
+        except CheckFailed:
+            raise
+        except Exception as error:  # what an environment of somebody's raises may be anything
+            raise CheckFailed([f"reset or step raised {type(error).__name__}: {error}"]) from error
     if faults:
         raise CheckFailed(faults)
     env.reset(seed=seed)

@@ -68,12 +68,13 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         """Resets all environments, or those of `options["reset_mask"]` (bool array, one per environment).
 
         seed: an int, from which `seed_of` derives one each, or a seed each. options: any other option is
-        passed on; where it is a list or tuple, item i goes to environment i. Raises ValueError on a wrong
+        passed on; where it is a list, tuple or array, item i goes to environment i. Raises ValueError on a wrong
         length.
         """
         given = dict(options or {})
         mask = np.asarray(given.pop("reset_mask", np.ones(self.num_envs, dtype=np.bool_)), dtype=np.bool_)
         seeds = self._seeds(seed)
+        given = {key: v.tolist() if isinstance(v, np.ndarray) else v for key, v in given.items()}
         for name, values in (("reset_mask", mask), ("seed", seeds), *given.items()):
             if isinstance(values, list | tuple | np.ndarray) and len(values) != self.num_envs:
                 raise ValueError(f"{name} has {len(values)} entries for {self.num_envs} environments")

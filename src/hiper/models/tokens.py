@@ -27,6 +27,8 @@ class Tokenizer:
 
     def __init__(self, fast: PreTrainedTokenizerFast) -> None:
         self.fast = fast
+        for where_from in ("is_local", "local_files_only"):  # of a tokenizer that was loaded: it is saved as it was
+            fast.init_kwargs.pop(where_from, None)
         self.eos_id: int | None = fast.eos_token_id
         self.has_chat = bool(getattr(fast, "chat_template", None))
         self._ids = lru_cache(maxsize=_KEPT)(self._encode)

@@ -17,6 +17,7 @@ from rich.text import Text
 from hiper.report.arena import ROWS_FILE, Arena, Entry, read_arena, unequal_code, unequal_starts, write_csv, write_rows
 from hiper.report.charts import Chart, Line, line_chart
 from hiper.report.measures import FEW, Estimate, Measured, grid, measure
+from hiper.report.page import write_page
 from hiper.report.read import Row, number
 from hiper.report.scales import Floats
 from hiper.report.slide import slide
@@ -70,19 +71,16 @@ class Written(NamedTuple):
 
 
 def write_comparison(folder: str | Path, out: Path | None = None) -> Written:
-    """Write rows, table of runs, picture and page into the folder of a comparison.
-
-    The page goes to `out`, where that is given.
-    """
+    """Write rows, table of runs, picture and page into the folder of a comparison; or the page alone, to `out`."""
     arena = read_arena(folder)
     measured, unequal = measure(arena), (*unequal_starts(arena), *unequal_code(arena))
-    write_rows(arena, arena.folder / ROWS_FILE)
-    write_csv([run_row(entry) for entry in arena.entries], arena.folder / RUNS_FILE)
     picture = slide(arena, measured)
-    (arena.folder / SLIDE_FILE).write_text(picture + "\n", encoding="utf-8")
+    if out is None:
+        write_rows(arena, arena.folder / ROWS_FILE)
+        write_csv([run_row(entry) for entry in arena.entries], arena.folder / RUNS_FILE)
+        (arena.folder / SLIDE_FILE).write_text(picture + "\n", encoding="utf-8")
     page = out or arena.folder / PAGE_FILE
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(_render(arena, measured, unequal, picture), encoding="utf-8", errors="replace")
+    write_page(page, _render(arena, measured, unequal, picture))
     return Written(page, measured, unequal, arena.waiting)
 
 

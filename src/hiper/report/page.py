@@ -99,10 +99,19 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
     folder = Path(folder)
     path = folder / REPORT_FILE if out is None else Path(out)
     page = render(read_run(folder))
+    write_page(path, page)
+    return path
+
+
+def write_page(path: Path, page: str) -> None:
+    """Whole, or not at all; where a pipe or a device stands there, into it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        path.write_text(page, encoding="utf-8", errors="replace")
+        return
     partial = path.with_name(path.name + ".partial")
     partial.write_text(page, encoding="utf-8", errors="replace")
-    return partial.replace(path)
+    partial.replace(path)
 
 
 def render(run: Run) -> str:

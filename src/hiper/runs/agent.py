@@ -7,9 +7,8 @@ from typing import Any
 from hiper.agents import ExpertSampler, RandomSampler
 from hiper.models import Policy
 from hiper.models.openai import OpenAISampler
-from hiper.records import CONFIG_FILE
-from hiper.runs.checkpoint import load_policy, resolve_model
-from hiper.runs.config import Config, load_config, make_config
+from hiper.runs.checkpoint import load_policy, resolve_model, trained_with
+from hiper.runs.config import Config, ConfigError, make_config
 from hiper.runs.setup import build_interface, build_sampler, set_up_torch
 
 SERVER = "openai:"
@@ -36,6 +35,8 @@ def open_agent(
     if name.startswith(SERVER):
         config = make_config({"sampling": {"capacity": 16, "max_reply": 512}}, [*size, *overrides])
         sampling = config.sampling
+        if name == SERVER:
+            raise ConfigError(f"{name}: name the server's model, {SERVER}NAME")
         server = OpenAISampler(
             name.removeprefix(SERVER),
             base_url=base_url,
@@ -52,8 +53,7 @@ def _open_model(name: str, overrides: Sequence[str], temperature: float) -> tupl
     place = Path(name)
     is_local = place.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1 or place.parent.is_dir()
     folder = resolve_model(name) if is_local else None
-    file = None if folder is None else folder / CONFIG_FILE
-    config = load_config(file, overrides) if file is not None and file.exists() else make_config({}, overrides)
+    config = make_config((folder and trained_with(folder)) or {}, overrides)
     set_up_torch(config.threads, config.model.device)
     m = config.model
     if folder is None:

@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import shutil
+import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from safetensors.torch import load_file, save_file
 
@@ -16,6 +18,8 @@ from hiper.records import CHECKPOINT_FOLDER, CONFIG_FILE
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
 HASHES_FILE = "sha256.json"
+SETTINGS_FILE = "run_config.json"
+Settings = dict[str, Any]
 PREFIX = {"sft": "sft-", "train": "step-"}
 BEST = "best"
 REMEDY = "remove or move this checkpoint to go on from the one before it"
@@ -38,11 +42,11 @@ class Progress:
 
 
 def save_checkpoint(
-    parent: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: str = ""
+    parent: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: Settings | None = None
 ) -> Path:
     """Write `parent/step-N` (imitation: `sft-N`). It appears under its name only when it is complete and on the disk.
 
-    `config`: the run's configuration as TOML, so that the folder tells by itself how its model is asked.
+    `config`: the run's configuration, so that the folder tells by itself how its model is asked.
     """
     target = parent / f"{PREFIX[progress.stage]}{progress.step:06d}"
     if target.exists():  # this step of this run is saved already
@@ -50,7 +54,7 @@ def save_checkpoint(
     return _write_whole(target, policy, optimizer, progress, config)
 
 
-def save_best(parent: Path, policy: Policy, progress: Progress, config: str = "") -> Path:
+def save_best(parent: Path, policy: Policy, progress: Progress, config: Settings | None = None) -> Path:
     """Write `parent/best` in place of the one before: a model to be used, which no training goes on from."""
     return _write_whole(parent / BEST, policy, None, progress, config)
 
@@ -60,7 +64,21 @@ def load_best(parent: Path) -> Progress | None:
     return load_progress(parent / BEST) if (parent / BEST).is_dir() else None
 
 
-def _write_whole(target: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: str) -> Path:
+def trained_with(folder: Path) -> Settings | None:
+    """The configuration of the run that a checkpoint belongs to; None of a folder that tells of none."""
+    file = folder / SETTINGS_FILE
+    if not file.exists():
+        older = folder / CONFIG_FILE  # where it stood before
+        return tomllib.loads(older.read_text(encoding="utf-8")) if older.exists() else None
+    try:
+        return cast(Settings, json.loads(file.read_text(encoding="utf-8")))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{folder}: {SETTINGS_FILE} is damaged; {REMEDY}") from error
+
+
+def _write_whole(
+    target: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: Settings | None
+) -> Path:
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -77,13 +95,15 @@ def _write_whole(target: Path, policy: Policy, optimizer: Optimizer | None, prog
     return target
 
 
-def _write(folder: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: str) -> None:
+def _write(
+    folder: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: Settings | None
+) -> None:
     """All files of a checkpoint, the hashes last, and all of them on the disk."""
     policy.save(folder)
     if optimizer is not None:
         save_file(optimizer.state(), folder / OPTIMIZER_FILE)
-    if config:
-        (folder / CONFIG_FILE).write_text(config, encoding="utf-8")
+    if config is not None:
+        (folder / SETTINGS_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
     (folder / STATE_FILE).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
     (folder / HASHES_FILE).write_text(json.dumps(_hashes(folder), indent=1), encoding="utf-8")
     for file in folder.iterdir():

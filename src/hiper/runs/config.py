@@ -26,8 +26,8 @@ class ConfigError(ValueError):
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=0, strict=True)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
@@ -270,7 +270,7 @@ class GuardConfig(Section):
 class Config(Section):
     seed: int = 0
     """Everything random derives from it."""
-    threads: Count = 0
+    threads: Annotated[int, Field(ge=0, le=1024, strict=True)] = 0
     """CPU threads for torch; 0: as many as there are cores."""
     budget: Positive = 4096
     """Tokens of a micro-batch."""
@@ -401,10 +401,13 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, list(keys()), n=1, cutoff=0.5)
         leaf = key.rpartition(".")[2]
+        near = difflib.get_close_matches(key, list(keys()), n=1, cutoff=0.5)
         near = near or [k for k in keys() if k.rpartition(".")[2] == leaf][:1]
-        return f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "; --dry-run prints all keys")
+        if near:
+            return f"unknown key {key!r}; did you mean {near[0]!r}?"
+        (nearest,) = difflib.get_close_matches(key, list(keys()), n=1, cutoff=0.0)
+        return f"unknown key {key!r}; the nearest is {nearest!r} (hiper train CONFIG --dry-run prints all)"
     return f"{key}: {first['msg']} (got {first['input']!r})"
 
 
@@ -420,6 +423,11 @@ def keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
 def to_toml(config: Config) -> str:
     """The whole tree as TOML; `load_config` reads the equal tree back."""
     return tomli_w.dumps(config.model_dump())
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """The whole tree as JSON can hold it; `make_config` makes the equal tree of it."""
+    return config.model_dump(mode="json")
 
 
 def described(config: Config) -> str:

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import subprocess
@@ -31,7 +32,7 @@ from hiper.records import (
     write_trajectories,
 )
 from hiper.runs.checkpoint import Progress, checkpoints, prune, save_best, save_checkpoint
-from hiper.runs.config import Config, ConfigError, load_config, to_toml
+from hiper.runs.config import Config, ConfigError, load_config, plain, to_toml
 
 PACKAGES = ("hiper", "torch", "transformers", "tokenizers", "numpy", "gymnasium")
 Row = dict[str, object]
@@ -117,7 +118,8 @@ class RunFolder:
 
     def log(self, stage: str, row: Row) -> None:
         """One row of metrics, to the file and to TensorBoard."""
-        append_jsonl(self.path / METRICS_FILE, {"stage": stage, **row})
+        strict = {name: None if _is_no_number(value) else value for name, value in row.items()}  # JSON knows no NaN
+        append_jsonl(self.path / METRICS_FILE, {"stage": stage, **strict})
         if self._board is None:
             self._board = SummaryWriter(str(self.path / BOARD_FOLDER))
         for name, value in row.items():
@@ -138,13 +140,13 @@ class RunFolder:
 
     def save(self, policy: Policy, optimizer: Optimizer | None, progress: Progress) -> Path:
         """Write a checkpoint, then remove old ones."""
-        target = save_checkpoint(self.checkpoints, policy, optimizer, progress, to_toml(self.config))
+        target = save_checkpoint(self.checkpoints, policy, optimizer, progress, plain(self.config))
         prune(self.checkpoints, progress.stage, self.config.keep)
         return target
 
     def save_best(self, policy: Policy, progress: Progress) -> None:
         """Write the model that did best so far, in place of the one before."""
-        save_best(self.checkpoints, policy, progress, to_toml(self.config))
+        save_best(self.checkpoints, policy, progress, plain(self.config))
 
     def has_begun(self) -> bool:
         """Whether there is anything that a run with other settings must not continue."""
@@ -216,10 +218,18 @@ def _code_sha256() -> str:
 CODE_SHA256 = _code_sha256()  # as it was imported: files may change while a comparison runs
 
 
+def _is_no_number(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 def _git_commit() -> str | None:
-    """Of the working directory, if it is a checkout."""
+    """Of the checkout that this code is part of; a checkout that it merely stands in is not meant."""
+    own = Path(__file__)
     try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+        is_part, head = (
+            subprocess.run(["git", *words], cwd=own.parent, capture_output=True, text=True, timeout=5, check=False)
+            for words in (["ls-files", "--error-unmatch", own.name], ["rev-parse", "HEAD"])
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return head.stdout.strip() if is_part.returncode == head.returncode == 0 else None

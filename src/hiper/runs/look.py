@@ -11,7 +11,7 @@ from pathlib import Path
 import gymnasium
 import torch
 
-from hiper.envs import Survey, Tell, about, names
+from hiper.envs import DataNotFound, Survey, Tell, about, names
 from hiper.records import Trajectory, write_trajectories
 from hiper.rollout import Limits, Task, play
 from hiper.runs.agent import open_agent
@@ -146,8 +146,15 @@ def describe_data(name: str, path: str | None, tell: Tell) -> Survey:
     if own.survey is not None:
         return own.survey(path, tell)
     world = World(EnvConfig(name=name, data=path or ""))
-    splits = (own.train_split, *own.eval_splits)
-    return Survey(splits={split: {"games": len(world.names(split)), **world.identity(split)} for split in splits})
+    splits, absent = [own.train_split, *own.eval_splits], []
+    for split in own.further_splits if path else ():
+        try:
+            world.names(split)
+            splits.append(split)
+        except DataNotFound:
+            absent.append(f"{split}: not there; neither training nor evaluation needs it")
+    found = {split: {"games": len(world.names(split)), **world.identity(split)} for split in splits}
+    return Survey(splits=found, absent=tuple(absent))
 
 
 def diagnose() -> Row:

@@ -16,7 +16,7 @@ from hiper.envs.alfworld.cache import CompiledSplit
 from hiper.envs.alfworld.game import Game, from_row, to_row
 from hiper.envs.alfworld.official import GAME_FILE, ROOT, SPLITS, Pack, RawGame, Tree, find
 from hiper.envs.alfworld.pddl import compile_game
-from hiper.envs.errors import DataError, UnknownName, nearest
+from hiper.envs.errors import DataNotFound, UnknownName, nearest
 
 __all__ = ["SPLITS", "GameSource", "OfficialGames", "open_games"]
 
@@ -57,7 +57,7 @@ class OfficialGames:
     def __init__(self, path: str | Path, split: str) -> None:
         """path: the official tree or the one-file pack (see `official.find`).
 
-        Raises DataNotFound, DataError (damaged, or a split without games) or UnknownName (the split).
+        Raises DataNotFound (also of a split without games), DataError (damaged) or UnknownName (the split).
         The first use compiles the games (about a millisecond each) and keeps the result on disk.
         """
         if split not in SPLITS:
@@ -140,7 +140,7 @@ def _compile(files: Tree | Pack, split: str) -> CompiledSplit:
     """All games of a split, compiled. Raises DataError where there are none."""
     raw_games: list[RawGame] = sorted(files.games(split), key=lambda raw: raw.path)
     if not raw_games:
-        raise DataError(f"split {split!r} of {files.root} has no games")
+        raise DataNotFound(f"split {split!r} of {files.root} has no games")
     rows = []
     whole = hashlib.sha256()
     for raw in raw_games:

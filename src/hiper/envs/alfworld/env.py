@@ -76,7 +76,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}  # type: ignore[misc]
-    about: ClassVar[About] = About(eval_splits=("valid_seen", "valid_unseen"))
+    about: ClassVar[About] = About(eval_splits=("valid_seen", "valid_unseen"), further_splits=("valid_train",))
 
     def __init__(
         self,
@@ -103,8 +103,8 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         place of 1 for all at the end; `task_score` in info is what was paid so far. render_mode: None or `ansi`.
         Raises ValueError for a bad setting, DataError or UnknownName for data that is not there.
         """
-        if max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, not {max_steps}")
+        if type(max_steps) is not int or max_steps < 1:
+            raise ValueError(f"max_steps must be a whole number of at least 1, not {max_steps!r}")
         if engine not in get_args(EngineName):
             raise ValueError(f"engine must be one of {', '.join(get_args(EngineName))}, not {engine!r}")
         if engine == "textworld" and renumber:

@@ -71,9 +71,9 @@ class GeneratedGames:
             raise UnknownName(f"unknown split {split!r}; known: {', '.join(_GAMES)}{nearest(split, _GAMES)}")
         if size not in get_args(Size):
             raise ValueError(f"size must be one of {', '.join(get_args(Size))}; not {size!r}")
-        if not 1 <= chain <= MAX_CHAIN:
-            raise ValueError(f"chain must be 1 to {MAX_CHAIN}, not {chain}")
-        if not 0 <= shortest <= chain:
+        if type(chain) is not int or not 1 <= chain <= MAX_CHAIN:
+            raise ValueError(f"chain must be 1 to {MAX_CHAIN}, not {chain!r}")
+        if type(shortest) is not int or not 0 <= shortest <= chain:
             raise ValueError(f"shortest must be 0 (all games of one length) or 1 to chain = {chain}, not {shortest}")
         if n is not None and n < 1:
             raise ValueError(f"n must be at least 1, not {n}")

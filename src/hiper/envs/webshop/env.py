@@ -93,8 +93,8 @@ class WebshopEnv(gymnasium.Env[str, str]):
         original does, where what is chosen has to be kept in mind. render_mode: None or `ansi`.
         Raises ValueError for a bad setting, DataError or UnknownName for data that is not there.
         """
-        if max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, not {max_steps}")
+        if type(max_steps) is not int or max_steps < 1:
+            raise ValueError(f"max_steps must be a whole number of at least 1, not {max_steps!r}")
         if render_mode not in {None, "ansi"}:
             raise ValueError(f"render_mode must be None or 'ansi', not {render_mode!r}")
         if renumber and human_goals:
