@@ -44,8 +44,7 @@ def _carry_out(config: "Config", out: Path, json_file: str | None, *, only_imita
     from hiper.report import read_run, result_table, write_report
     from hiper.runs.run import Stopped, start
 
-    screen = Screen()
-    screen.say(f"run folder: {out}")
+    screen = Screen(head=f"run folder: {out}")
     try:
         start(config, out, screen, only_imitation=only_imitation)
     except Stopped as stopped:

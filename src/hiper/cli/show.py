@@ -24,7 +24,9 @@ STAGES = {"sft": "imitation", "train": "HiPER"}
 class Screen:
     """Implements `hiper.runs.run.Watcher`. Everything goes to standard error, so that results can be piped."""
 
-    def __init__(self) -> None:
+    def __init__(self, head: str = "") -> None:
+        """head: said before anything else, so not at all where nothing is: a bad setting is one line."""
+        self.head = head
         self.console = Console(stderr=True)
         self.is_live = self.console.is_terminal
         self._bar: Progress | None = None
@@ -37,6 +39,7 @@ class Screen:
     def stage(self, name: str, done: int, total: int) -> None:
         """A stage begins (or is taken up at step `done`)."""
         self.close()
+        self._say_head()
         self._begin, self._done_before = time.monotonic(), done
         if self.is_live:
             columns = (
@@ -116,7 +119,13 @@ class Screen:
             f"{float(str(row['turns_mean'])):.1f} turns"
         )
 
+    def _say_head(self) -> None:
+        if self.head:
+            head, self.head = self.head, ""
+            self.say(head)
+
     def say(self, text: str) -> None:
+        self._say_head()
         if self.is_live:
             self.console.print(text, highlight=False)
         else:
