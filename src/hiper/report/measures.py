@@ -268,7 +268,7 @@ def _end(curves: Floats) -> Floats:
 def _measure(arena: Arena, task: str, arm: str) -> Measured:
     entries, baseline, turns = arena.of(task, arm), arena.of(task, arena.baseline), grid(arena, task)
     curves = _curves(arena, entries, turns)
-    seeds, heldout = tuple(entry.seed for entry in entries), [_heldout(entry, None, arena.measure) for entry in entries]
+    seeds, heldout = tuple(entry.seed for entry in entries), _heldouts(arena, entries)
     shared = tuple(seed for seed in seeds if seed in {entry.seed for entry in baseline})
     mine, its = ([entry for entry in each if entry.seed in shared] for each in (entries, baseline))
     compared, beside = _curves(arena, mine, turns), _curves(arena, its, turns)
@@ -287,16 +287,9 @@ def _measure(arena: Arena, task: str, arm: str) -> Measured:
         shared=shared,
         failed=sum(entry.state == "failed" for entry in entries),
         threshold=paced.threshold,
-        heldout=mean_interval(np.array(heldout)),
-        by_seed=tuple(heldout),
-        gain=mean_interval(
-            np.array(
-                [
-                    _heldout(m, None, arena.measure) - _heldout(i, None, arena.measure)
-                    for m, i in zip(mine, its, strict=True)
-                ]
-            )
-        ),
+        heldout=mean_interval(heldout),
+        by_seed=tuple(heldout.tolist()),
+        gain=mean_interval(_heldouts(arena, mine) - _heldouts(arena, its)),
         by_task=_by_task(entries),
         final=mean_interval(_end(curves)),
         area=mean_interval(_area(curves)),
@@ -315,6 +308,10 @@ def _measure(arena: Arena, task: str, arm: str) -> Measured:
 
 def _curves(arena: Arena, entries: Sequence[Entry], turns: Floats) -> Floats:
     return np.array([curve(entry, turns, arena.measure) for entry in entries]).reshape(len(entries), POINTS)
+
+
+def _heldouts(arena: Arena, entries: Sequence[Entry]) -> Floats:
+    return np.array([_heldout(entry, None, arena.measure) for entry in entries])
 
 
 def _area(curves: Floats) -> Floats:

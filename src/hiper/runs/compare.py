@@ -175,10 +175,7 @@ class Comparison:
 
     def _check(self) -> None:
         """All that can be known before anything starts: the games are there, and the folders are of these settings."""
-        for job in (
-            *self.jobs,
-            *(entry.job for entry in self.plan.entries),
-        ):  # the table has those that are done anyway
+        for job in (*self.jobs, *(entry.job for entry in self.plan.entries)):  # what is done anyway is in the table
             RunFolder(job.out, job.config).check()
         tried: list[object] = []
         for job in self.jobs:
