@@ -102,18 +102,18 @@ def played_on(
     points = [(row, n) for row in rows for n in range(len(row.point_P)) if row.point_turn_P[n] != OF_TOKEN]
     starts: dict[int, Start] = {}
     tasks: list[Task] = []
-    places: list[int] = []
+    started: list[int] = []
     for place, (row, n) in enumerate(points):
         one, turn = episodes[row.episode], int(row.point_turn_P[n])
         if turn == len(one.turns):
             continue
+        started.append(place)
         start = Start(turns=one.turns[:turn], said=_said(row, turn, int(row.point_P[n])))
         options = {"game": one.game} if world.names(config.env.train_split) else {}
         for _ in range(2 * plays):
             task = Task(seed=one.seed, options=options, replica=1_000_000 + len(tasks))
             starts[task.sampling_seed] = start
             tasks.append(task)
-            places.append(place)
     sampler.reset()
     t = config.train
     found = play(
@@ -124,15 +124,14 @@ def played_on(
         tasks,
         limits=Limits(turns=t.max_turns or config.env.max_turns, invalid_in_a_row=t.patience),
     )
-    returns = np.zeros((len(points), 2 * plays))
-    rewards_BT = table_of(found, config.credit).rewards_BT
-    drawn = np.zeros(len(points), dtype=int)
-    for task, place, one, rewards_T in zip(tasks, places, found, rewards_BT, strict=True):
+    to_go = []
+    for task, one, rewards_T in zip(tasks, found, table_of(found, config.credit).rewards_BT, strict=True):
         past = starts[task.sampling_seed].turns
         if [turn.state for turn in one.turns[: len(past)]] != [turn.state for turn in past]:
             raise ValueError(f"{one.game!r}: the same replies did not lead to the same situations")
-        returns[place, drawn[place]] = rewards_T[len(past) :].sum()
-        drawn[place] += 1
+        to_go.append(rewards_T[len(past) :].sum())
+    returns = np.zeros((len(points), 2 * plays))  # 0 where the limit ends the episode
+    returns[started] = np.reshape(to_go, (len(started), 2 * plays))
     halves = returns[:, :plays].mean(axis=1), returns[:, plays:].mean(axis=1)
     first, second = (gather_values(episodes, rows, _by_row(rows, half)) for half in halves)
     return first, second

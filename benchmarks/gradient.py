@@ -50,6 +50,7 @@ Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Twice = tuple[Floats, Floats]  # with independent values; the same where there is but one set
 
 ONES = {"lam_low": 1.0, "lam_high": 1.0, "lam_boundary": 1.0}
+_WHOLE = {"gamma": 1.0, "at_limit": "end"}
 TRUTH = "truth"
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "flat GAE": {"estimator": "gae", "lam_low": 0.95},
@@ -70,9 +71,8 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
     "RLOO": {"estimator": "rloo"},
     "REINFORCE++": {"estimator": "reinforce_pp"},
     "GiGPO": {"estimator": "gigpo"},
-    TRUTH: {"estimator": "siblings", "gamma": 1.0, "at_limit": "end", **ONES},
+    TRUTH: {"estimator": "siblings", **_WHOLE, **ONES},
 }
-_WHOLE = {"gamma": 1.0, "at_limit": "end"}
 EXACT: dict[str, dict[str, Any]] = {
     "flat GAE, exact values": {"estimator": "gae", "lam_low": 0.95, **_WHOLE},
     "flat GAE, lambda 1, exact values": {"estimator": "gae", "lam_low": 1.0, **_WHOLE},

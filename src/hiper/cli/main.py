@@ -27,7 +27,6 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line; `--help` says the rest."""
 
     def error(self, message: str) -> NoReturn:
-        message = message.replace(", key=value", "")  # may be left out, whatever argparse says
         self.exit(2, f"{self.prog}: error: {message} ({self.prog} --help)\n")
 
 
@@ -55,7 +54,9 @@ def _demo(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p.add_argument("--out", default="runs/demo", help="run folder (default: %(default)s); taken up again if it exists")
     p.add_argument("--seed", type=_count, default=0, help="everything random derives from it (default: %(default)s)")
     p.add_argument("--json", metavar="FILE", help="write the evaluations there; - for standard output")
-    p.add_argument("overrides", nargs="*", metavar="key=value", help="settings to change, e.g. train.steps=20")
+    p.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="settings to change, e.g. train.steps=20"
+    )
     p.set_defaults(run=commands.demo)
 
 
@@ -83,7 +84,9 @@ def _train(sub: "argparse._SubParsersAction[_Parser]") -> None:
             "--dry-run prints every setting with its meaning."
         )
         p.add_argument("config", help="TOML file")
-        p.add_argument("overrides", nargs="*", metavar="key=value", help="settings to change, e.g. train.steps=200")
+        p.add_argument(
+            "overrides", nargs="*", default=[], metavar="key=value", help="settings to change, e.g. train.steps=200"
+        )
         p.add_argument("--out", help="run folder (default: runs/NAME-OF-CONFIG-seed)")
         p.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
         p.add_argument("--json", metavar="FILE", help="write the evaluations there; - for standard output")
@@ -194,7 +197,11 @@ def _compare(sub: "argparse._SubParsersAction[_Parser]") -> None:
     )
     p.add_argument("config", help="TOML file with [base], [arena], [[arena.task]] and [[arena.arm]]")
     p.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings of the base, or arena.KEY=VALUE; arms go over them"
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="key=value",
+        help="settings of the base, or arena.KEY=VALUE; arms go over them",
     )
     p.add_argument("--out", help="folder of the comparison (default: runs/NAME-OF-CONFIG)")
     p.add_argument(
@@ -228,7 +235,9 @@ def _bench(sub: "argparse._SubParsersAction[_Parser]") -> None:
         "other episodes than it will later; model.path=FOLDER times one that has."
     )
     p.add_argument("config", help="TOML file")
-    p.add_argument("overrides", nargs="*", metavar="key=value", help="settings to change, e.g. train.episodes=64")
+    p.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="settings to change, e.g. train.episodes=64"
+    )
     p.add_argument(
         "--rounds", type=_positive, default=3, help="steps of each stage, after one that is not counted (%(default)s)"
     )

@@ -45,6 +45,11 @@ class Entry:
         return np.array([number(row, "total/turns") for row in self.rows], dtype=np.float64)
 
     @property
+    def played_before(self) -> Floats:
+        """Turns played in training when each step began."""
+        return np.concatenate([[0.0], self.played[:-1]])
+
+    @property
     def last(self) -> Row | None:
         """The final evaluation on held-out games, of the first of its splits, as far as the run got there."""
         final = [row for row in self.evals if row.get("stage") == "train" and row.get("final")]

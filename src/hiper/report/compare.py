@@ -35,10 +35,9 @@ _ESTIMATES = (
 _LEGEND = (
     "held out: success (or the score that is compared) in the final evaluation, below it each seed's, or from five "
     "seeds on a [95 % bootstrap interval] over them. gain: to the baseline, points. mean: in training, over the "
-    "budget. "
-    "turns: to the threshold, by the monotone fit of the training curve (> beyond the budget). speed: the baseline's "
-    "turns through the arm's (≥ and ≤ bounds). *: not the baseline's seeds; gain, turns and speed are over those that "
-    "both have"
+    "budget. turns: to the threshold, by the monotone fit of the training curve (> beyond the budget). speed: the "
+    "baseline's turns through the arm's (≥ and ≤ bounds). *: not the baseline's seeds; gain, turns and speed are "
+    "over those that both have"
 )
 _TRACES = {
     "rollout/switches": ("Switches", "SWITCH replies an episode"),
@@ -329,8 +328,7 @@ def trace(entries: Sequence[Entry], key: str, turns: Floats) -> Floats:
         values = np.array([number(row, key) for row in entry.rows])
         known = np.isfinite(values)
         if known.any():
-            before = np.concatenate([[0.0], entry.played[:-1]])
-            found.append(np.interp(turns, before[known], values[known], right=np.nan))
+            found.append(np.interp(turns, entry.played_before[known], values[known], right=np.nan))
     table = np.array(found).reshape(len(found), len(turns))
     counts = np.isfinite(table).sum(axis=0)
     means: Floats = np.divide(np.nansum(table, axis=0), counts, out=np.full(len(turns), np.nan), where=counts > 0)

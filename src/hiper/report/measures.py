@@ -118,8 +118,7 @@ def curve(entry: Entry, turns: Floats, measure: str = "success") -> Floats:
     if not entry.rows:
         return np.zeros(len(turns))
     success = np.array([number(row, f"rollout/{measure}") for row in entry.rows])
-    before = np.concatenate([[0.0], entry.played[:-1]])
-    values = np.interp(turns, before, trailing_mean(success, SMOOTH))
+    values = np.interp(turns, entry.played_before, trailing_mean(success, SMOOTH))
     if entry.state == "failed":
         values[turns > entry.played[-1]] = 0.0
     return values
