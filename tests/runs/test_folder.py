@@ -109,7 +109,7 @@ def test_what_lies_in_a_run_folder(finished: Path) -> None:
     assert environment["env_version"].startswith("alfworld-0.4.2/native/generated-1")
     assert len(environment["data_sha256"]) == 64
     assert {"torch", "transformers", "hiper"} <= set(environment["packages"])
-    assert {"git_commit", "command", "python", "cpus", "started"} <= set(environment)
+    assert {"git_commit", "command", "python", "cpus", "processor", "started"} <= set(environment)
     (session,) = environment["sessions"]
     assert session.keys() == {"started", "code_sha256", "git_commit"}
     assert not list(finished.rglob("*.partial"))

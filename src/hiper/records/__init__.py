@@ -15,6 +15,7 @@ from hiper.records.files import (
     read_trajectories,
     to_json,
     write_trajectories,
+    write_whole,
 )
 from hiper.records.traffic import Prompt, Request, Sample
 from hiper.records.types import (
@@ -60,4 +61,5 @@ __all__ = [
     "segments",
     "to_json",
     "write_trajectories",
+    "write_whole",
 ]

@@ -8,6 +8,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
@@ -64,12 +65,10 @@ def _turn(row: JSON) -> Turn:
 def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
     """Write all trajectories to `path` (compressed where it ends in .zst): whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with _open_write(partial, compressed=path.suffix == ".zst") as out:
+    with _whole(path) as partial, _open_write(partial, compressed=path.suffix == ".zst") as out:
         out.write(json.dumps({"schema": SCHEMA}) + "\n")
         for trajectory in trajectories:
             out.write(json.dumps(to_json(trajectory), ensure_ascii=False) + "\n")
-    partial.replace(path)
 
 
 def read_trajectories(path: Path) -> Iterator[Trajectory]:
@@ -89,6 +88,12 @@ def read_trajectories(path: Path) -> Iterator[Trajectory]:
         raise FileError(f"{path}, line {number}: not a trajectory record ({error})") from error
     if number == 0:
         raise FileError(f"{path}: empty, or cut off before its first line")
+
+
+def write_whole(path: Path, text: str, errors: str = "strict") -> None:
+    """Write a text file: whole, or not at all. `errors` says what is done with what UTF-8 cannot hold."""
+    with _whole(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors=errors)
 
 
 def append_jsonl(path: Path, row: JSON) -> None:
@@ -114,6 +119,14 @@ def read_jsonl(path: Path) -> list[JSON]:
                 break
             raise FileError(f"{path}, line {number}: not JSON ({error})") from error
     return rows
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its name once all is written."""
+    partial = path.with_name(path.name + ".partial")
+    yield partial
+    partial.replace(path)
 
 
 def _open_write(path: Path, *, compressed: bool) -> IO[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from hiper.records import REPORT_FILE
+from hiper.records import REPORT_FILE, write_whole
 from hiper.report.curves import column, sections, success_chart, time_chart
 from hiper.report.episodes import episode_view
 from hiper.report.guards import guard_lines
@@ -109,9 +109,7 @@ def write_page(path: Path, page: str) -> None:
     if path.exists() and not path.is_file():
         path.write_text(page, encoding="utf-8", errors="replace")
         return
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(page, encoding="utf-8", errors="replace")
-    partial.replace(path)
+    write_whole(path, page, errors="replace")
 
 
 def render(run: Run) -> str:

@@ -31,6 +31,7 @@ from hiper.records import (
     METRICS_FILE,
     TRAJECTORY_FOLDER,
     read_jsonl,
+    write_whole,
 )
 from hiper.report import ARENA_FILE
 from hiper.runs.arena import Entry, Job, Plan, jobs_of
@@ -286,9 +287,7 @@ class Comparison:
             "measure": arena.measure,
             "runs": runs,
         }
-        partial = self.out / (ARENA_FILE + ".partial")
-        partial.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self.out / ARENA_FILE)
+        write_whole(self.out / ARENA_FILE, json.dumps(whole, indent=1) + "\n")
 
     def _end_of(self, entry: Entry) -> tuple[str, str]:
         """How a run ended; one that failed before and was not tried again since has failed still."""

@@ -30,6 +30,7 @@ from hiper.records import (
     append_jsonl,
     read_jsonl,
     write_trajectories,
+    write_whole,
 )
 from hiper.runs.checkpoint import Progress, checkpoints, prune, save_best, save_checkpoint
 from hiper.runs.config import Config, ConfigError, load_config, plain, to_toml
@@ -87,7 +88,7 @@ class RunFolder:
             except BlockingIOError as error:
                 raise ConfigError(f"{self.path}: another program is writing to this run") from error
             try:
-                _write(self.path / CONFIG_FILE, to_toml(self.config))
+                write_whole(self.path / CONFIG_FILE, to_toml(self.config))
                 yield
             finally:
                 if self._board is not None:
@@ -102,19 +103,20 @@ class RunFolder:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "cpus": os.cpu_count(),
+            "processor": _processor(),
             "packages": {name: _version(name) for name in PACKAGES},
             "git_commit": _git_commit(),
             "started": _now(),
             "sessions": [],
         }
-        _write(self.path / ENVIRONMENT_FILE, json.dumps(row, indent=1))
+        write_whole(self.path / ENVIRONMENT_FILE, json.dumps(row, indent=1))
 
     def note_session(self) -> None:
         """Add to it that the run is worked on now, and with which code: a run may be taken up with another."""
         file = self.path / ENVIRONMENT_FILE
         row = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         session = {"started": _now(), "code_sha256": CODE_SHA256, "git_commit": _git_commit()}
-        _write(file, json.dumps({**row, "sessions": [*row.get("sessions", []), session]}, indent=1))
+        write_whole(file, json.dumps({**row, "sessions": [*row.get("sessions", []), session]}, indent=1))
 
     def log(self, stage: str, row: Row) -> None:
         """One row of metrics, to the file and to TensorBoard."""
@@ -136,7 +138,7 @@ class RunFolder:
         folder = self.path / TRAJECTORY_FOLDER
         write_trajectories(folder / f"{name}.jsonl.zst", trajectories)
         if credit:
-            _write(folder / f"{name}.credit.jsonl", "".join(json.dumps(row) + "\n" for row in credit))
+            write_whole(folder / f"{name}.credit.jsonl", "".join(json.dumps(row) + "\n" for row in credit))
 
     def save(self, policy: Policy, optimizer: Optimizer | None, progress: Progress) -> Path:
         """Write a checkpoint, then remove old ones."""
@@ -170,7 +172,7 @@ class RunFolder:
             rows = read_jsonl(file)
             kept = [row for row in rows if (order[str(row["stage"])], int(str(row["step"]))) <= limit]
             if len(kept) != len(rows) or _is_torn(file):
-                _write(file, "".join(json.dumps(row) + "\n" for row in kept))
+                write_whole(file, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def _changes(before: BaseModel, after: BaseModel, prefix: str = "") -> Iterator[str]:
@@ -187,17 +189,20 @@ def _is_torn(file: Path) -> bool:
     return file.exists() and file.stat().st_size > 0 and not file.read_bytes().endswith(b"\n")
 
 
-def _write(file: Path, text: str) -> None:
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
-
-
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _processor() -> str:
+    """The model, where the system tells it: another one may round otherwise."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _now() -> str:
