@@ -461,15 +461,12 @@ def test_what_is_unfinished_is_listed_but_not_measured(tmp_path: Path) -> None:
     assert "runs not finished 3" in words(page.read_text(encoding="utf-8"))
 
 
-def test_runs_of_one_imitation_that_was_made_twice_are_told_apart(tmp_path: Path) -> None:
+def test_arms_of_one_task_that_began_from_unequal_imitations_are_told_apart(tmp_path: Path) -> None:
     write_arena(tmp_path, {"flat": 0.2, "new": 0.4}, seeds=1)
-    for place, made in enumerate(("2026-01-01", "2026-02-02", "2026-01-01", "2026-01-01")):
+    for place, made in enumerate(("2026-01-01", "2026-02-02", "2026-03-03", "2026-03-03")):
         begin_from(tmp_path, place, start="all-0", made=made)
     (line,) = unequal_starts(read_arena(tmp_path))
-    assert line == (
-        "all-0 was made 2 times; from that of 2026-01-01: k = 1 · flat, k = 2 · flat, k = 2 · new; "
-        "that of 2026-02-02: k = 1 · new"
-    )
+    assert line == "k = 1: all-0 came out in 2 versions; 2026-01-01: flat; 2026-02-02: new"
     page, *_ = write_comparison(tmp_path)
     assert "Runs that differ by more than their arms" in words(page.read_text(encoding="utf-8"))
 
@@ -479,18 +476,17 @@ def test_runs_of_other_code_are_named(tmp_path: Path) -> None:
     assert not unequal_code(read_arena(tmp_path))  # written before code was noted: all alike
     for place, code in enumerate((["a" * 64], ["a" * 64], ["a" * 64, "b" * 64, "a" * 64], ["a" * 64, "a" * 64])):
         begin_from(tmp_path, place, start="", made="", sessions=[{"code_sha256": one} for one in code])
-    names = [f"{entry.task} · {entry.arm} · seed {entry.seed}" for entry in read_arena(tmp_path).entries]
     (line,) = unequal_code(read_arena(tmp_path))
-    assert line == f"trained by other code than most (aaaaaaaa, 3 runs): aaaaaaaa then bbbbbbbb: {names[2]}"
+    assert line == ("k = 2, seed 0: trained by 2 versions of the code; aaaaaaaa then bbbbbbbb: flat; aaaaaaaa: new")
     page, _, unequal, _ = write_comparison(tmp_path)
     assert unequal == (line,)
-    assert "other code than most" in words(page.read_text(encoding="utf-8"))
+    assert "2 versions of the code" in words(page.read_text(encoding="utf-8"))
 
 
 def test_runs_that_share_an_imitation_need_no_word(tmp_path: Path) -> None:
     write_arena(tmp_path, {"flat": 0.2, "new": 0.4}, seeds=1)
-    for place in range(4):
-        begin_from(tmp_path, place, start=f"seed-{place % 2}", made=f"2026-01-0{1 + place % 2}")
+    for place in range(4):  # made anew for each run, and the same to the last digit
+        begin_from(tmp_path, place, start="all-0", made=f"2026-01-0{1 + place}", start_sha256="c" * 64)
     assert not unequal_starts(read_arena(tmp_path))
     page, *_ = write_comparison(tmp_path)
     assert "differ by more than their arms" not in words(page.read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ import tomli_w
 from hiper.cli import main
 from hiper.records import read_jsonl
 from hiper.runs.arena import Plan, choose, load_plan, slug
+from hiper.runs.checkpoint import model_sha256
 from hiper.runs.compare import Board, Comparison
 from hiper.runs.config import ConfigError
 from tests.runs.nursery import PATIENCE, Child, Nursery
@@ -262,6 +263,8 @@ def test_every_run_is_an_ordinary_run_from_one_imitation(unkilled: Path, capsys:
     for arm in ("flat", "HAE", "broken"):
         assert contents(run_of(unkilled, arm) / "checkpoints" / "sft-000003") == imitated
         assert metrics(run_of(unkilled, arm), "sft") == metrics(start, "sft")
+    told = [(run_of(unkilled, arm) / "environment.json").read_text(encoding="utf-8") for arm in ("flat", "HAE")]
+    assert [json.loads(one)["start_sha256"] for one in told] == [model_sha256(start / "checkpoints" / "sft-000003")] * 2
     first = [metrics(run_of(unkilled, arm), "train")[0]["rollout/success"] for arm in ("flat", "HAE")]
     assert first[0] == first[1]  # the same policy on the same games
     for arm in ("flat", "HAE"):

@@ -3,9 +3,10 @@
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from hiper.report.scales import Floats
 
 ARENA_FILE = "arena.json"
 ROWS_FILE = "rows.jsonl"
+K = TypeVar("K")
 GAINED = 0.75
 """Of what the baseline gains: near its end a curve is so flat that the turns to it are chance."""
 
@@ -23,8 +25,9 @@ GAINED = 0.75
 class Entry:
     """One run of an arm. `state` is "done", "failed" (`reason` says why) or "unfinished"; rows are of training.
 
-    start: the imitation it shares with other runs, by plan; empty where there is none. imitated: when it was made.
-    code: hashes of the code that trained it, one after the other; empty where that was not written down.
+    start: the imitation it shares with other runs, by plan; empty where there is none. imitated: the hash of what it
+    came out as, or, where that was not written down, when it was made. code: hashes of the code that trained it, one
+    after the other; empty where they were not written down.
     """
 
     task: str
@@ -122,34 +125,44 @@ def read_arena(folder: str | Path) -> Arena:
 
 
 def unequal_starts(arena: Arena) -> list[str]:
-    """A line for each imitation that was made more than once: the runs that were to share it did not begin alike.
+    """A line for each task and imitation that came out in more than one version: runs that were to begin alike did not.
 
-    It happens where folders of two comparisons are put together. What such arms differ by is not the credit alone.
+    It happens where an imitation is made again, and another processor rounds otherwise. What such arms differ by is not
+    the credit alone.
     """
     lines = []
-    for start in sorted({entry.start for entry in arena.entries if entry.start}):
-        arms_of: dict[str, dict[str, None]] = {}
-        for entry in arena.entries:
-            if entry.start == start and entry.imitated:
-                arms_of.setdefault(entry.imitated, {})[f"{entry.task} · {entry.arm}"] = None
-        if len(arms_of) > 1:
-            parts = "; ".join(f"that of {when}: {', '.join(arms)}" for when, arms in sorted(arms_of.items()))
-            lines.append(f"{start} was made {len(arms_of)} times; from {parts}")
+    for (task, start), entries in _grouped(arena.entries, lambda one: (one.task, one.start)).items():
+        versions = _grouped([one for one in entries if start and one.imitated], lambda one: one.imitated)
+        if len(versions) > 1:
+            parts = [
+                f"{imitated[:12]}: {', '.join(dict.fromkeys(one.arm for one in of))}"
+                for imitated, of in versions.items()
+            ]
+            lines.append(f"{task}: {start} came out in {len(versions)} versions; {'; '.join(parts)}")
     return lines
 
 
 def unequal_code(arena: Arena) -> list[str]:
-    """A line where runs were trained by different versions of the code: what sets their arms apart may be that."""
-    runs_of: dict[tuple[str, ...], list[str]] = {}
-    for entry in arena.entries:
-        if entry.rows:
-            runs_of.setdefault(entry.code, []).append(f"{entry.task} · {entry.arm} · seed {entry.seed}")
-    if len(runs_of) < 2:
-        return []
-    versions = sorted(runs_of.items(), key=lambda item: -len(item[1]))
-    (most, same), *others = [(" then ".join(one[:8] for one in code) or "unknown", runs) for code, runs in versions]
-    parts = [f"{code}: {', '.join(runs)}" for code, runs in others]
-    return [f"trained by other code than most ({most}, {len(same)} runs): {'; '.join(parts)}"]
+    """A line for each task and seed whose runs were trained by different versions of the code: what sets arms apart may
+    be that."""
+    lines = []
+    for (task, seed), entries in _grouped(arena.entries, lambda one: (one.task, one.seed)).items():
+        versions = _grouped([one for one in entries if one.rows], lambda one: one.code)
+        if len(versions) > 1:
+            parts = [
+                f"{' then '.join(one[:8] for one in code) or 'unknown'}: {', '.join(one.arm for one in of)}"
+                for code, of in versions.items()
+            ]
+            lines.append(f"{task}, seed {seed}: trained by {len(versions)} versions of the code; {'; '.join(parts)}")
+    return lines
+
+
+def _grouped(entries: Iterable[Entry], key: Callable[[Entry], K]) -> dict[K, list[Entry]]:
+    """By key, each in the order in which it first comes."""
+    groups: dict[K, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(key(entry), []).append(entry)
+    return groups
 
 
 def write_rows(arena: Arena, path: Path) -> None:
@@ -190,7 +203,7 @@ def _entry(folder: Path, run: Row) -> Entry:
         rows=tuple(row for row in _rows(place / METRICS_FILE) if row.get("stage") == "train"),
         evals=tuple(_rows(place / EVALS_FILE)),
         start=str(run.get("start", "")),
-        imitated=str(environment.get("started", "")),
+        imitated=str(environment.get("start_sha256") or environment.get("started", "")),
         code=tuple(dict.fromkeys(code)),
     )
 

@@ -124,6 +124,16 @@ def verify(folder: Path) -> None:
             raise CheckpointError(f"{folder}: {name} is corrupt (its hash differs); {REMEDY}")
 
 
+def model_sha256(folder: Path) -> str:
+    """Of a checkpoint's model, optimiser and tokenizer: alike where training goes on alike, whenever it was made."""
+    hashes = json.loads((folder / HASHES_FILE).read_text(encoding="utf-8"))
+    told = {
+        name: digest for name, digest in hashes.items() if name.endswith(".safetensors") or name == "tokenizer.json"
+    }
+    what = [f"{name} {digest}" for name, digest in sorted(told.items())]
+    return hashlib.sha256("\n".join(what).encode()).hexdigest()
+
+
 def load_policy(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> Policy:
     """The policy of a checkpoint, verified; or any transformers folder, which has no hashes to verify."""
     if (folder / STATE_FILE).exists() or (folder / HASHES_FILE).exists():

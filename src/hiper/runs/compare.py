@@ -35,7 +35,7 @@ from hiper.records import (
 )
 from hiper.report import ARENA_FILE
 from hiper.runs.arena import Entry, Job, Plan, jobs_of
-from hiper.runs.checkpoint import Progress, checkpoints, load_progress
+from hiper.runs.checkpoint import Progress, checkpoints, load_progress, model_sha256
 from hiper.runs.config import ConfigError, load_config
 from hiper.runs.folder import BOARD_FOLDER, DONE_FILE, Row, RunFolder
 from hiper.runs.run import Stopped, start
@@ -419,8 +419,9 @@ def _copy_start(imitation: Path, job: Job) -> None:
         if (imitation / name).exists():
             shutil.copy2(imitation / name, partial)
     made_with = json.loads((imitation / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
-    (partial / ENVIRONMENT_FILE).write_text(json.dumps({**made_with, "sessions": []}, indent=1), encoding="utf-8")
     last = checkpoints(imitation / CHECKPOINT_FOLDER, "sft")[-1]
+    begun = {**made_with, "start_sha256": model_sha256(last), "sessions": []}
+    (partial / ENVIRONMENT_FILE).write_text(json.dumps(begun, indent=1), encoding="utf-8")
     shutil.copytree(last, partial / CHECKPOINT_FOLDER / last.name)
     (partial / TRAJECTORY_FOLDER).mkdir()
     partial.replace(out)
