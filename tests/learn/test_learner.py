@@ -307,11 +307,12 @@ def test_gradient_noise_is_that_of_the_parts_by_themselves(parts: int) -> None:
     policy = double()
     batch = examples(policy, played(6))
     before = [p.detach().clone() for p in policy.parameters()]
-    noise = Learner(policy, Still(policy), PLAIN, budget=40).gradient_noise(batch, parts)  # type: ignore[arg-type]
+    dealt = [set(part.tolist()) for part in np.array_split(range(6), parts)]
+    noise = Learner(policy, Still(policy), PLAIN, budget=40).gradient_noise(batch, dealt)  # type: ignore[arg-type]
     tokens = sum(int((one.example.document.kind_L != 0).sum()) for one in batch)
     vectors = []
-    for chosen in np.array_split(range(6), parts):
-        part = [one for one in batch if one.example.document.episode in set(chosen.tolist())]
+    for chosen in dealt:
+        part = [one for one in batch if one.example.document.episode in chosen]
         mine = sum(int((one.example.document.kind_L != 0).sum()) for one in part)
         _, gradient = learned(policy, part, replace(PLAIN, value_coef=0.0))
         vectors.append(torch.cat([g.flatten() for g in gradient.values()]) * mine / tokens)

@@ -122,6 +122,7 @@ def test_after_a_failure_there_is_no_success() -> None:
     values = curve(entry([0.4, 0.4], state="failed"), np.array([0.0, 2000, 2001, 5000]))
     assert values == pytest.approx([0.4, 0.4, 0.0, 0.0])
     assert not curve(entry([], state="failed"), TURNS).any()
+    assert np.isnan(curve(entry([]), TURNS)).all()  # its rows are lost: that is not the same as no success
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.integers(1, 5))

@@ -401,11 +401,20 @@ class TestAgain:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(Comparison, "_launch", launch)
+        Comparison(plan, unkilled, 2, Silent(), choose(plan, arms=["flat"])).execute()
+        assert outcomes(unkilled)["broken"]["state"] == "failed"  # until it is tried again
+        before = (unkilled / "arena.json").read_bytes()
+        config = run_of(unkilled, "broken") / "config.toml"
+        as_it_was = config.read_text(encoding="utf-8")
+        config.write_text(as_it_was.replace("max_logprob_gap = 0.0", "max_logprob_gap = 0.1"), encoding="utf-8")
+        Comparison(plan, unkilled, 2, Silent(), choose(plan, arms=["flat"])).execute()
+        assert outcomes(unkilled)["broken"]["state"] == "unfinished"  # what failed had other settings
+        config.write_text(as_it_was, encoding="utf-8")
+        (unkilled / "arena.json").write_bytes(before)
         with pytest.raises(KeyboardInterrupt):
             Comparison(plan, unkilled, 2, Silent()).execute()
-        Comparison(plan, unkilled, 2, Silent(), choose(plan, arms=["flat"])).execute()
         assert launched == ["k = 1 · broken · seed 5"]
-        assert outcomes(unkilled)["broken"]["state"] == "failed"  # until it is tried again to an end
+        assert outcomes(unkilled)["broken"]["state"] == "unfinished"
 
     def test_other_settings_are_refused(self, plan: Plan, unkilled: Path, capsys: pytest.CaptureFixture[str]) -> None:
         file = unkilled.parent / "arena.toml"

@@ -11,7 +11,7 @@ import pytest
 
 from hiper.cli import main
 from hiper.records import read_jsonl, read_trajectories
-from hiper.runs.checkpoint import CheckpointError, trained_with
+from hiper.runs.checkpoint import CheckpointError, Progress, trained_with
 from hiper.runs.config import ConfigError, load_config, make_config
 from hiper.runs.folder import RunFolder, _git_commit
 from tests.runs.tiny import carry_out, config_file, contents, metrics, saved, tiny
@@ -91,6 +91,16 @@ def test_the_commit_is_that_of_the_code_wherever_one_stands(tmp_path: Path, monk
     assert _git_commit() is None
 
 
+def test_sessions_of_which_nothing_is_left_are_dropped(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, tiny())
+    places = [("sft", 0), ("sft", 40), ("train", 0), ("train", 30), ("train", 0), ("train", 20)]
+    for number, (stage, step) in enumerate(places):
+        folder.note_session({"data_sha256": str(number)}, Progress(stage=stage, step=step))
+    told = json.loads((tmp_path / "environment.json").read_text(encoding="utf-8"))
+    assert told["data_sha256"] == "0"
+    assert [one["data_sha256"] for one in told["sessions"]] == ["0", "1", "4", "5"]
+
+
 def assert_same_end(one: Path, other: Path) -> None:
     assert metrics(one) == metrics(other)
     last = Path("checkpoints") / "step-000003"
@@ -111,7 +121,8 @@ def test_what_lies_in_a_run_folder(finished: Path) -> None:
     assert {"torch", "transformers", "hiper"} <= set(environment["packages"])
     assert {"git_commit", "command", "python", "cpus", "processor", "started"} <= set(environment)
     (session,) = environment["sessions"]
-    assert session.keys() == {"started", "code_sha256", "git_commit"}
+    assert session["since"] == ["sft", 0]
+    assert {"code_sha256", "git_commit", "processor", "packages", "data_sha256", "started"} <= session.keys()
     assert not list(finished.rglob("*.partial"))
 
 

@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,8 @@ from hiper.models import TorchSampler
 from hiper.records import read_jsonl, read_trajectories
 from hiper.runs.config import ConfigError
 from hiper.runs.run import Run
-from hiper.runs.train import DivergedRound, GapError
+from hiper.runs.train import DivergedRound, GapError, deal
+from tests.batch.hand import random_episode
 from tests.runs.tiny import Row, carry_out, config_file, contents, few, metrics, saved, tiny_model
 
 SHORT = ("sft.steps=1", "train.steps=2", "train.critic_warmup=0", "train.episodes=4", "train.max_turns=4")
@@ -122,6 +124,18 @@ def test_training_plays_every_game_before_any_twice(tmp_path: Path) -> None:
         episodes = read_trajectories(tmp_path / "trajectories" / f"step-00000{step}.jsonl.zst")
         games += [episode.game for episode in episodes]
     assert len(set(games)) == len(games) == 50  # as many as there are
+
+
+def test_episodes_of_one_game_are_dealt_to_one_part() -> None:
+    """Two episodes of a game share its luck: as parts of their own they would seem to be independent."""
+    episodes = [random_episode(n, ids=9) for n in range(12)]
+    grouped = [replace(one, game=f"game {n // 4}") for n, one in enumerate(episodes)]
+    assert deal(grouped, parts=8) == [set(range(n, n + 4)) for n in (0, 4, 8)]
+    assert deal(grouped, parts=2) == [set(range(8)), set(range(8, 12))]
+    assert deal([replace(one, seed=n) for n, one in enumerate(episodes)], parts=4) == [
+        set(range(n, n + 3)) for n in (0, 3, 6, 9)
+    ]
+    assert deal(grouped[:4], parts=8) == [{0, 1, 2, 3}]
 
 
 def test_training_under_other_names(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Shapes: N packed tokens of a micro-batch, M trained tokens, P value points.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,18 +179,17 @@ class Learner:
         hidden_P, head_P, turn_P, target_P = (torch.cat(some) for some in zip(*parts, strict=True))
         return hidden_P, head_P, turn_P, target_P
 
-    def gradient_noise(self, examples: Sequence[PPOExample], parts: int) -> dict[str, float]:
+    def gradient_noise(self, examples: Sequence[PPOExample], dealt: Sequence[Collection[int]]) -> dict[str, float]:
         """How much the policy gradient of a batch owes to chance. Changes nothing.
 
-        The episodes are dealt to `parts` groups; with g_i the gradient of the summed policy loss of group i, the
-        trace of the covariance of the whole sum is `parts` times the sample variance of the g_i. Given per token:
-        `variance` of the batch's mean gradient, and `norm2`, an unbiased estimate of the squared norm of the true one.
+        The episodes are dealt to two or more parts that are independent of each other; with g_i the gradient of the
+        summed policy loss of part i, the trace of the covariance of the whole sum is the number of parts times the
+        sample variance of the g_i. Given per token: `variance` of the batch's mean gradient, and `norm2`, an unbiased
+        estimate of the squared norm of the true one.
         """
-        batch = TokenBatch.of([one.example for one in examples])
-        episodes = sorted({one.example.document.episode for one in examples})
+        batch, parts = TokenBatch.of([one.example for one in examples]), len(dealt)
         total, squares = torch.zeros(()), 0.0
-        for part in np.array_split(episodes, parts):  # neighbours stay together: groups of one task are not independent
-            inside = set(part.tolist())
+        for inside in dealt:
             gradient = self.policy_gradient([one for one in examples if one.example.document.episode in inside], batch)
             total = total.to(gradient) + gradient
             squares += _norm2(gradient)

@@ -114,9 +114,9 @@ def grid(arena: Arena, task: str) -> Floats:
 
 
 def curve(entry: Entry, turns: Floats, measure: str = "success") -> Floats:
-    """Success (or score) of a run over the grid `turns`."""
+    """Success (or score) of a run over the grid `turns`; NaN of one that is done and left no rows."""
     if not entry.rows:
-        return np.zeros(len(turns))
+        return np.full(len(turns), 0.0 if entry.state == "failed" else np.nan)
     success = np.array([number(row, f"rollout/{measure}") for row in entry.rows])
     values = np.interp(turns, entry.played_before, trailing_mean(success, SMOOTH))
     if entry.state == "failed":

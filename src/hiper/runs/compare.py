@@ -118,6 +118,12 @@ def finished(job: Job) -> Progress | None:
     return progress if over and evaluated >= set(job.config.eval.splits) else None
 
 
+def _is_of(job: Job) -> bool:
+    """Whether what lies in a job's folder, if anything, was made with its settings."""
+    file = job.out / CONFIG_FILE
+    return not file.exists() or load_config(file) == job.config
+
+
 def state(job: Job) -> str:
     """How far a job is, in a word."""
     if finished(job):
@@ -204,6 +210,8 @@ class Comparison:
                 self._settle(job, "failed", f"its imitation failed: {reason}")
             elif state == "done":
                 waiting.remove(job)
+                if self._failed.pop(self._place(job), None):  # its numbers are of another try from here on
+                    self._write()
                 self._running.append(self._launch(job))
 
     def _launch(self, job: Job) -> _Worker:
@@ -270,7 +278,7 @@ class Comparison:
                 "task": entry.task,
                 "arm": entry.arm,
                 "seed": entry.seed,
-                "folder": entry.job.out.relative_to(self.out).as_posix(),
+                "folder": self._place(entry.job),
                 "estimator": entry.job.config.credit.estimator,
                 "start": entry.job.start.name if entry.job.start else "",
                 **dict(zip(("state", "reason"), self._end_of(entry), strict=True)),
@@ -291,11 +299,13 @@ class Comparison:
 
     def _end_of(self, entry: Entry) -> tuple[str, str]:
         """How a run ended; one that failed before and was not tried again since has failed still."""
-        out = entry.job.out
-        return self.outcome.get(out) or self._failed.get(out.relative_to(self.out).as_posix(), ("unfinished", ""))
+        return self.outcome.get(entry.job.out) or self._failed.get(self._place(entry.job), ("unfinished", ""))
+
+    def _place(self, job: Job) -> str:
+        return job.out.relative_to(self.out).as_posix()
 
     def _failed_before(self) -> dict[str, tuple[str, str]]:
-        """Folders of the runs that had failed when this comparison was last at work, and why."""
+        """Folders of the runs that had failed when this comparison was last at work, with these settings, and why."""
         file = self.out / ARENA_FILE
         if not file.exists():
             return {}
@@ -304,7 +314,9 @@ class Comparison:
         except (json.JSONDecodeError, KeyError):
             self.onlooker.say(f"{file} is damaged and written anew; runs that had failed before are not known")
             return {}
-        return {run["folder"]: (run["state"], run["reason"]) for run in known if run["state"] == "failed"}
+        failed = {run["folder"]: (run["state"], run["reason"]) for run in known if run["state"] == "failed"}
+        changed = [self._place(entry.job) for entry in self.plan.entries if not _is_of(entry.job)]
+        return {place: end for place, end in failed.items() if place not in changed}
 
     def _name_strangers(self) -> None:
         """Runs that lie there and are not planned (an arm was renamed, say) are left out, and not in silence."""
@@ -390,9 +402,8 @@ def _carry_out(job: Job, log: Path, pipe: Connection, keep_weights: bool) -> Non
 
 def _give_away(run: Path) -> None:
     """Remove the weights of a run that is over, and what was drawn from its numbers; say first that it is."""
-    (run / DONE_FILE).write_text(
-        json.dumps(asdict(load_progress(checkpoints(run / CHECKPOINT_FOLDER, "train")[-1]))) + "\n", encoding="utf-8"
-    )
+    progress = load_progress(checkpoints(run / CHECKPOINT_FOLDER, "train")[-1])
+    write_whole(run / DONE_FILE, json.dumps(asdict(progress)) + "\n")
     for name in (CHECKPOINT_FOLDER, TRAJECTORY_FOLDER, BOARD_FOLDER):
         shutil.rmtree(run / name, ignore_errors=True)
 

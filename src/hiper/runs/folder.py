@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 from torch.utils.tensorboard import SummaryWriter
@@ -32,7 +33,7 @@ from hiper.records import (
     write_trajectories,
     write_whole,
 )
-from hiper.runs.checkpoint import Progress, checkpoints, prune, save_best, save_checkpoint
+from hiper.runs.checkpoint import PREFIX, Progress, checkpoints, prune, save_best, save_checkpoint
 from hiper.runs.config import Config, ConfigError, load_config, plain, to_toml
 
 PACKAGES = ("hiper", "torch", "transformers", "tokenizers", "numpy", "gymnasium")
@@ -95,9 +96,14 @@ class RunFolder:
                     self._board.close()
                     self._board = None
 
-    def write_environment(self, identity: Row) -> None:
-        """What the run is made with, as it begins."""
-        row = {
+    def note_session(self, identity: Row, progress: Progress) -> None:
+        """Write down that the run is worked on now, from where on and with what: it may be taken up elsewhere later.
+
+        What stands at the top is what the run was begun with. Sessions of which nothing is left, because the run goes
+        on from before them, are dropped.
+        """
+        file = self.path / ENVIRONMENT_FILE
+        now: Row = {
             **identity,
             "command": sys.argv,
             "python": platform.python_version(),
@@ -105,18 +111,14 @@ class RunFolder:
             "cpus": os.cpu_count(),
             "processor": _processor(),
             "packages": {name: _version(name) for name in PACKAGES},
+            "code_sha256": CODE_SHA256,
             "git_commit": _git_commit(),
             "started": _now(),
-            "sessions": [],
         }
-        write_whole(self.path / ENVIRONMENT_FILE, json.dumps(row, indent=1))
-
-    def note_session(self) -> None:
-        """Add to it that the run is worked on now, and with which code: a run may be taken up with another."""
-        file = self.path / ENVIRONMENT_FILE
-        row = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        session = {"started": _now(), "code_sha256": CODE_SHA256, "git_commit": _git_commit()}
-        write_whole(file, json.dumps({**row, "sessions": [*row.get("sessions", []), session]}, indent=1))
+        begun: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else now
+        since = [progress.stage, progress.step]
+        before = [one for one in begun.get("sessions", []) if _order(one.get("since")) < _order(since)]
+        write_whole(file, json.dumps({**begun, "sessions": [*before, {**now, "since": since}]}, indent=1))
 
     def log(self, stage: str, row: Row) -> None:
         """One row of metrics, to the file and to TensorBoard."""
@@ -165,14 +167,18 @@ class RunFolder:
 
     def rewind(self, progress: Progress | None) -> None:
         """Drop rows after a checkpoint: the run plays those steps again, and must not log them twice."""
-        order = {"sft": 0, "train": 1}
-        limit = (-1, 0) if progress is None else (order[progress.stage], progress.step)
+        limit = (-1, 0) if progress is None else _order([progress.stage, progress.step])
         for name in (METRICS_FILE, EVALS_FILE):
             file = self.path / name
             rows = read_jsonl(file)
-            kept = [row for row in rows if (order[str(row["stage"])], int(str(row["step"]))) <= limit]
+            kept = [row for row in rows if _order([row["stage"], row["step"]]) <= limit]
             if len(kept) != len(rows) or _is_torn(file):
                 write_whole(file, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def _order(place: Sequence[object] | None) -> tuple[int, int]:
+    """Stage and step, the earlier the smaller; a place that was not written down comes first."""
+    return (-1, 0) if place is None else (list(PREFIX).index(str(place[0])), int(str(place[1])))
 
 
 def _changes(before: BaseModel, after: BaseModel, prefix: str = "") -> Iterator[str]:
@@ -210,12 +216,12 @@ def _now() -> str:
 
 
 def _code_sha256() -> str:
-    """Of all modules that training may depend on, with their places."""
+    """Of all files of the package that training may depend on, with their places."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
-    for file in sorted(package.rglob("*.py")):
+    for file in sorted(package.rglob("*")):
         place = file.relative_to(package)
-        if place.parts[0] not in ("cli", "lab", "report"):
+        if file.suffix in (".py", ".json", ".toml") and place.parts[0] not in ("cli", "lab", "report"):
             digest.update(f"{place.as_posix()}\n".encode() + file.read_bytes())
     return digest.hexdigest()
 

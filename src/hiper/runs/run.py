@@ -63,7 +63,7 @@ class Run:
             for split in dict.fromkeys((self.config.env.train_split, *self.config.eval.all_splits)):
                 self.world.names(split)  # a split that is not there is known now, not after hours
             policy, progress = self._restore()
-            self.folder.note_session()
+            self.folder.note_session(dict(self.world.identity(self.config.env.train_split)), progress)
             if progress.stage == "sft":
                 policy, progress = self._imitate(policy, progress)
             if not only_imitation and (self.config.train.steps or self.config.train.turns):
@@ -75,7 +75,6 @@ class Run:
         latest = self.folder.latest()
         if latest is None:
             self.folder.rewind(None)
-            self.folder.write_environment(dict(self.world.identity(self.config.env.train_split)))
             return build_policy(self.config, self.world), Progress(stage="sft", step=0)
         policy = self._load(latest)
         progress = load_progress(latest)

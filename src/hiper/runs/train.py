@@ -81,7 +81,7 @@ def train_round(
     if reference is not None:
         examples = with_reference(examples, reference, config)
     credit_rows = _credit_rows(read, raw)
-    noise = gradient_noise(config, learner, examples, progress.step)
+    noise = gradient_noise(config, learner, examples, read.episodes, progress.step)
     try:
         logs = update(config, learner, examples, progress)
     except DivergedError as error:
@@ -198,13 +198,30 @@ def _scale(t: TrainConfig, progress: Progress) -> float:
     return schedule(step, total, warmup=t.optim.warmup, floor=t.optim.floor)
 
 
-def gradient_noise(config: Config, learner: Learner, examples: Sequence[PPOExample], step: int) -> Row:
+def gradient_noise(
+    config: Config, learner: Learner, examples: Sequence[PPOExample], episodes: Sequence[Trajectory], step: int
+) -> Row:
     """Every so often: how much the policy gradient of this batch owes to chance, before the update."""
     every = config.train.grad_variance_every
     if not every or step % every or step < config.train.critic_warmup:
         return {}
-    noise = learner.gradient_noise(examples, parts=8)
+    dealt = deal(episodes, parts=8)
+    if len(dealt) < 2:
+        return {}
+    noise = learner.gradient_noise(examples, dealt)
     return {"learn/grad_variance": noise["variance"], "learn/grad_norm2": noise["norm2"]}
+
+
+def deal(episodes: Sequence[Trajectory], parts: int) -> list[set[int]]:
+    """Places of the episodes in `parts` parts at most; those of one game, which are not independent, stay together."""
+    places: dict[tuple[object, ...], list[int]] = {}
+    for place, one in enumerate(episodes):
+        places.setdefault(task_of(one), []).append(place)
+    games = list(places.values())
+    return [
+        {place for game in part for place in games[game]}
+        for part in np.array_split(range(len(games)), min(parts, len(games)))
+    ]
 
 
 def with_reference(examples: Sequence[PPOExample], reference: Policy, config: Config) -> list[PPOExample]:

@@ -1,8 +1,9 @@
 """Games without number, to play without downloading any.
 
 Rooms, receptacles, items and tasks follow the statistics of the official training games (`placement`). Task
-sentences are in the official style, and the same engine plays the games. Every one can be won, because what
-its task needs is put within reach. A game is made from its name alone, in less than a millisecond.
+sentences are in the official style, and the same engine plays the games. Every one can be won as it begins, because
+what its task needs is put within reach; but a few things, none that a task needs, fit into nothing that is there, and
+whoever takes one keeps it. A game is made from its name alone, in less than a millisecond.
 
 Splits: `train` has its homes, `valid_seen` other games in the same homes, `valid_unseen` homes of its own.
 """
