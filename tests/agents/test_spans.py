@@ -101,17 +101,24 @@ def test_what_a_byte_decides_does_not_depend_on_what_follows(text: str, in_force
 
 
 def test_what_code_wrote_is_no_decision_wherever_the_reply_ends() -> None:
-    text, trigger, end = (
-        "<switch>KEEP</switch><subgoal>tasse à café</subgoal><action>look</action>",
-        len("<switch>KEEP</switch>"),
-        len("<switch>KEEP</switch><subgoal>tasse à café</subgoal>".encode()),
-    )
-    wanted = [Kind.SWITCH] * trigger + [None] * (end - trigger) + [Kind.ACTION] * (len(text.encode()) - end)
-    for stop in range(len(text) + 1):
-        length = len(text[:stop].encode())
-        if stop >= trigger:
-            reply = COPY.parse(text[:stop], subgoal="tasse à café", cut=stop < len(text))
-            assert kinds_of_bytes(reply, length) == wanted[:length]
+    copied = ["subgoal>", "tasse", " à", " café", "</subgoal>"]
+    pieces = ["<switch>", "KEEP", "</switch", "><", *copied, "<action>", "look", "</action>"]
+    wanted = [Kind.SWITCH] * 4 + [None] * 5 + [Kind.ACTION] * 3
+    for count in range(4, len(pieces) + 1):
+        reply = COPY.parse("".join(pieces[:count]), subgoal="tasse à café", cut=count < len(pieces))
+        spans = token_spans(reply, [piece.encode() for piece in pieces[:count]], (4, min(count, 9)))
+        assert kinds_of(spans, count) == wanted[:count]
+
+
+@given(st.data(), st.sampled_from(["tasse à café", "tasse"]))
+def test_a_copy_that_the_model_wrote_itself_is_its_decision_right_or_wrong(data: st.DataObject, copied: str) -> None:
+    """Only what is known to be written by code is left out; a text that merely looks like it is not."""
+    text = f"<switch>KEEP</switch><subgoal>{copied}</subgoal><action>look</action>"
+    pieces = data.draw(tokens_of(text))
+    reply = COPY.parse(text, subgoal="tasse à café", cut=False)
+    kinds = kinds_of(token_spans(reply, pieces), len(pieces))
+    assert kinds == kinds_by_definition(reply, pieces)
+    assert None not in kinds
 
 
 def test_a_tag_split_over_tokens_and_an_end_token() -> None:

@@ -114,14 +114,18 @@ class Twin:
         reply: list[int] = []
         logprobs: list[float] = []
         pieces: list[bytes] = []
-        complete = False
+        complete, code = False, (0, 0)
         while not complete and len(reply) < room:
             token, logprob = self.next(ids + tuple(reply), noise[len(reply)])
             reply.append(token)
             logprobs.append(logprob)
             pieces.append(self.tokenizer.bytes_of(token))
-            if episode.forced and b"".join(pieces) == episode.forced[0].encode():
-                for written in self.tokenizer.encode(episode.forced[1])[: room - len(reply)]:
+            said = b"".join(pieces).decode(errors="replace")
+            trigger, follows = episode.forced or ("", "")
+            if follows and code == (0, 0) and said in [trigger + follows[:n] for n in range(len(follows))]:
+                rest = self.tokenizer.encode((trigger + follows)[len(said) :])[: room - len(reply)]
+                code = (len(reply), len(reply) + len(rest))
+                for written in rest:
                     reply.append(written)
                     logprobs.append(0.0)
                     pieces.append(self.tokenizer.bytes_of(written))
@@ -134,6 +138,7 @@ class Twin:
             reply_logprobs=tuple(logprobs),
             reply_bytes=tuple(pieces),
             cut=not complete,
+            forced=code,
             overflow=not complete and room < self.max_reply,
         )
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hiper.models import ModelError, Policy, TorchSampler
 from hiper.models.attention import Slots
+from hiper.models.sampler import _is_within_a_character
 from hiper.records import Prompt, Sample
 from tests.models.episodes import Episode, Twin, play, recomputed, request, same, say, transcript, window
 from tests.models.small import CONFIGS, TEXTS, tiny, tokenizer
@@ -223,6 +224,7 @@ def test_text_that_code_writes(policy: Policy) -> None:
     for (seed, trigger), (sample, _) in zip(cases, said, strict=True):
         start = 1 + seed % 2
         assert sample.text.startswith(trigger + COPY)
+        assert sample.forced == (start, start + len(copy))
         assert sample.reply_ids[start : start + len(copy)] == copy
         assert sample.reply_logprobs[start : start + len(copy)] == (0.0,) * len(copy)
         assert len(sample.reply_ids) == len(sample.reply_logprobs) == len(sample.reply_bytes) == 12
@@ -239,6 +241,27 @@ def test_text_that_code_writes_is_left_out_elsewhere(policy: Policy) -> None:
     for other in (trigger[:-1], trigger[1:], trigger + "x"):
         episode = Episode(seed=seed, prompts=transcript(seed, "a").prompts, forced=(other, COPY))
         assert same([say(sampler, episode)], [free])
+
+
+def test_text_that_code_writes_may_begin_within_a_token(policy: Policy) -> None:
+    """Many tokenizers join the end of a tag with the beginning of the next: then no token ends with the trigger."""
+    copy = tokenizer().encode(COPY)
+    free = play(TorchSampler(policy, capacity=32, max_reply=1), [transcript(seed, "a") for seed in range(32)])
+    cases = [(seed, said.text) for seed, (said,) in enumerate(free) if len(said.text) > 1 and said.text.isascii()]
+    assert len(cases) >= 3
+    for seed, piece in cases:
+        forced = (piece[:-1], piece[-1] + COPY)
+        episode = Episode(seed=seed, prompts=transcript(seed, "a").prompts, forced=forced)
+        sample = say(TorchSampler(policy, capacity=1, max_reply=12), episode)
+        assert same([sample], Twin(policy, max_reply=12).play(episode))
+        start, stop = sample.forced
+        assert sample.reply_ids[start:stop] == copy
+        assert b"".join(sample.reply_bytes[:start]).decode() == piece
+
+
+def test_text_that_code_writes_does_not_begin_within_a_character(policy: Policy) -> None:
+    whole = "aé".encode()
+    assert [_is_within_a_character(whole, place) for place in range(3)] == [False, False, True]
 
 
 @pytest.mark.parametrize("room", [2, 3, 5, 8])

@@ -145,7 +145,7 @@ class PlanExecute:
 
     A KEEP reply may repeat the subgoal in force, as part of its action. With `copies` the repetition is part of every
     KEEP reply (the published format), so that the model always has its subgoal before its eyes when it acts; it is put
-    there by code (`forced`), so that it is no decision: its bytes have no kind.
+    there by code (`forced`), so that it is no decision.
     """
 
     name: str = "plan_execute"
@@ -168,7 +168,7 @@ class PlanExecute:
     def parse(self, reply: str, *, subgoal: str, cut: bool) -> Reply:
         """Read a reply; the first reason that applies, in the order of `Invalid`, makes it invalid."""
         blocks = _blocks(reply, ("switch", "subgoal", "action"))
-        spans = _plan_spans(reply, blocks, subgoal, self.forced(subgoal))
+        spans = _plan_spans(reply, blocks, subgoal)
         try:
             decision, new, action = self._parse(reply, blocks, subgoal, cut)
         except _Refused as refused:
@@ -227,7 +227,7 @@ def written_subgoal(reply: str) -> str | None:
     return (plan.content or None) if plan else None
 
 
-def _plan_spans(text: str, blocks: Sequence[_Block], in_force: str, forced: tuple[str, str] | None) -> dict[Kind, Span]:
+def _plan_spans(text: str, blocks: Sequence[_Block], in_force: str) -> dict[Kind, Span]:
     """Which bytes decide what.
 
     A decision ends where its block does; after a switch or a subgoal that cannot be read none begins.
@@ -254,11 +254,6 @@ def _plan_spans(text: str, blocks: Sequence[_Block], in_force: str, forced: tupl
         if not is_written:
             return spans
         start = stop
-    elif forced is not None and text.startswith(forced[0]):
-        if text.startswith(forced[1], start):
-            start += len(forced[1])
-        elif forced[1].startswith(text[start:]):  # cut within the copy
-            start = end
     spans[Kind.ACTION] = Span(start=place(start), stop=place(end))
     return spans
 
@@ -338,11 +333,12 @@ def unknown(what: str, name: str, known: Collection[str]) -> str:
     return f"unknown {what} {name!r}{hint} (known: {', '.join(sorted(known))})"
 
 
-def token_spans(reply: Reply, reply_bytes: Sequence[bytes]) -> Spans:
+def token_spans(reply: Reply, reply_bytes: Sequence[bytes], forced: tuple[int, int] = (0, 0)) -> Spans:
     """The byte ranges of a reply as ranges of its tokens, given the bytes of each.
 
     A token belongs to the range in which its first byte lies; tokens of no bytes at the end (an end of text)
-    belong to the last range. A range in which no token begins is left out.
+    belong to the last range. A range in which no token begins is left out. The tokens `forced` were written by code:
+    they have no part in the range that begins with them.
     """
     starts = _text_offsets(reply_bytes)
     ranges = sorted(reply.bytes.items(), key=lambda item: item[1].start)
@@ -351,6 +347,8 @@ def token_spans(reply: Reply, reply_bytes: Sequence[bytes]) -> Spans:
         is_last = kind is ranges[-1][0]
         start = bisect_left(starts, span.start)
         stop = len(starts) if is_last else bisect_left(starts, span.stop)
+        if start <= forced[0] < stop:
+            start = max(start, forced[1])
         if start < stop:
             spans[kind.value] = Span(start=start, stop=stop)
     return Spans(**spans)

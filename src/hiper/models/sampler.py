@@ -35,7 +35,8 @@ class _Slot:
     text: bytes = b""
     stop: bytes = b""
     trigger: bytes = b""
-    forced: str = ""
+    follows: bytes = b""
+    forced: tuple[int, int] = (0, 0)
     noise: np.ndarray = field(default_factory=lambda: np.zeros(0))
     room: int = 0
 
@@ -80,8 +81,8 @@ class TorchSampler:
         ids = self._lay_out(request)
         slot.context, slot.reply, slot.logprobs, slot.text = ids, [], [], b""
         slot.stop = request.stop.encode()
-        trigger, slot.forced = request.forced or ("", "")
-        slot.trigger = trigger.encode()
+        slot.trigger, slot.follows = (part.encode() for part in request.forced or ("", ""))
+        slot.forced = (0, 0)
         key = np.array([request.seed & 0xFFFFFFFFFFFFFFFF, request.turn], dtype=np.uint64)
         slot.noise = np.random.Generator(np.random.Philox(key=key)).random(self.max_reply)
         slot.room = min(self.max_reply, self.max_length - len(slot.ids) - len(slot.pending))
@@ -221,7 +222,7 @@ class TorchSampler:
         slot.pending.append(token)
         piece = self.policy.tokenizer.bytes_of(token)
         slot.text += piece
-        if slot.forced and slot.text == slot.trigger:
+        if slot.follows and len(slot.text) >= len(slot.trigger) and not slot.forced[1]:
             self._force(slot)
         ended = token == self.policy.tokenizer.eos_id or slot.stop in slot.text[-len(slot.stop) - len(piece) :]
         if ended:
@@ -230,8 +231,15 @@ class TorchSampler:
             self._finish(index, cut=True, overflow=slot.room < self.max_reply)
 
     def _force(self, slot: _Slot) -> None:
-        """Append the text that code writes. It was not sampled: its log-probability is that of certainty."""
-        ids = self.policy.tokenizer.encode(slot.forced)[: slot.room - len(slot.reply)]
+        """If this is the place, append what is left of the text that code writes.
+
+        It was not sampled: its log-probability is that of certainty.
+        """
+        whole, so_far = slot.trigger + slot.follows, len(slot.text)
+        if not whole.startswith(slot.text) or so_far == len(whole) or _is_within_a_character(whole, so_far):
+            return
+        ids = self.policy.tokenizer.encode(whole[so_far:].decode())[: slot.room - len(slot.reply)]
+        slot.forced = (len(slot.reply), len(slot.reply) + len(ids))
         slot.reply += ids
         slot.logprobs += [0.0] * len(ids)
         slot.pending += ids
@@ -250,9 +258,15 @@ class TorchSampler:
                 reply_logprobs=tuple(slot.logprobs),
                 reply_bytes=tuple(bytes_of(token) for token in slot.reply),
                 cut=cut,
+                forced=slot.forced,
                 overflow=overflow,
             )
         )
+
+
+def _is_within_a_character(text: bytes, place: int) -> bool:
+    """Whether the byte there continues a character of UTF-8."""
+    return text[place] & 0xC0 == 0x80
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:

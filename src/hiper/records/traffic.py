@@ -27,7 +27,8 @@ class Request:
     `slot` is unique among the open episodes and lies in [0, capacity). `seed` is the episode's: the noise of
     a reply depends on (seed, turn) only, never on what else is being sampled. `stop` ends a reply and is part
     of it. `observation`, `admissible` and `info` are for scripted agents; language models read the prompt
-    alone. `forced` is (trigger, text): once a reply is exactly the trigger, the text follows without being sampled.
+    alone. `forced` is (trigger, text): once a reply is the trigger, or that and the beginning of the text (a token may
+    hold parts of two tags), the rest of the text follows without being sampled.
     """
 
     slot: int
@@ -47,7 +48,8 @@ class Sample:
 
     `context_ids` are the ids of that request's prompt. `reply_bytes` holds the bytes of each reply id; joined
     and decoded (errors="replace") they give `text`. Scripted agents leave all of these empty. `cut`: the
-    reply ran into its length limit. `overflow`: the context window is full; nothing, or not all, could be
+    reply ran into its length limit. `forced`: the range of its tokens that code wrote (`Request.forced`); they are no
+    decision. `overflow`: the context window is full; nothing, or not all, could be
     sampled. `is_mistake`: a demonstrator got this turn wrong on purpose.
     """
 
@@ -58,5 +60,6 @@ class Sample:
     reply_logprobs: tuple[float, ...]
     reply_bytes: tuple[bytes, ...]
     cut: bool
+    forced: tuple[int, int] = (0, 0)
     overflow: bool = False
     is_mistake: bool = False

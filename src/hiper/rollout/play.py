@@ -374,7 +374,7 @@ def _turn(episode: _Episode, sample: Sample, reply: Reply, reward: float) -> Tur
         context_ids=sample.context_ids,
         reply_ids=sample.reply_ids,
         reply_logprobs=sample.reply_logprobs,
-        spans=token_spans(reply, sample.reply_bytes),
+        spans=token_spans(reply, sample.reply_bytes, sample.forced),
         is_mistake=sample.is_mistake,
     )
 
