@@ -61,7 +61,11 @@ def kl_to_reference(logprob_M: Tensor, reference_M: Tensor) -> Tensor:
     """Low-variance estimate of KL(policy || reference) at sampled tokens: exp(d) - d - 1, d = ref - policy. (M,)
 
     Beyond d = log 10 the exponential goes on as a straight line. A token that has become e^7 times less likely than it
-    was would else pull a thousand times as hard as any other, and clipping the gradient would leave nothing of them.
+    was would else pull a thousand times as hard as any other, and clipping the gradient would leave nothing of them. So
+    its mean is a little below the divergence where a policy has moved far.
+
+    As a loss on the policy's own tokens it has, on average, the gradient of KL(reference || policy): it asks that what the
+    reference does stays likely, more than that nothing else becomes so.
     """
     difference = reference_M - logprob_M
     near = difference.clamp(max=_FAR)
