@@ -64,8 +64,8 @@ def kl_to_reference(logprob_M: Tensor, reference_M: Tensor) -> Tensor:
     was would else pull a thousand times as hard as any other, and clipping the gradient would leave nothing of them. So
     its mean is a little below the divergence where a policy has moved far.
 
-    As a loss on the policy's own tokens it has, on average, the gradient of KL(reference || policy): it asks that what the
-    reference does stays likely, more than that nothing else becomes so.
+    As a loss on the policy's own tokens it has, on average, the gradient of KL(reference || policy): it asks that what
+    the reference does stays likely, more than that nothing else becomes so.
     """
     difference = reference_M - logprob_M
     near = difference.clamp(max=_FAR)

@@ -215,8 +215,8 @@ def _critic(book: _Book) -> Section:
         book.lines("Mean of advantages", "by decision", mean, floor=None),
     )
     note = (
-        "U is read before a switch, V_high before a subgoal, V_low before an action. Variance is explained of the targets "
-        "that the estimator makes, so runs of different estimators cannot be compared by it."
+        "U is read before a switch, V_high before a subgoal, V_low before an action. Variance is explained of the "
+        "targets that the estimator makes, so runs of different estimators cannot be compared by it."
     )
     return Section(title="Critic and credit", note=note, charts=_drawn(*charts))
 
