@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from hiper.learn import Optimizer
 from hiper.models import ModelError, Policy
-from hiper.records import CHECKPOINT_FOLDER, CONFIG_FILE
+from hiper.records import CHECKPOINT_FOLDER
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
@@ -68,8 +67,7 @@ def trained_with(folder: Path) -> Settings | None:
     """The configuration of the run that a checkpoint belongs to; None of a folder that tells of none."""
     file = folder / SETTINGS_FILE
     if not file.exists():
-        older = folder / CONFIG_FILE  # where it stood before
-        return tomllib.loads(older.read_text(encoding="utf-8")) if older.exists() else None
+        return None
     try:
         return cast(Settings, json.loads(file.read_text(encoding="utf-8")))
     except json.JSONDecodeError as error:
