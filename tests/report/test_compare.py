@@ -575,6 +575,17 @@ def test_the_picture_stands_alone_and_names_every_line(tmp_path: Path) -> None:
     assert not [a for _, a in drawn.tags if "class" in a or "style" in a]
 
 
+@pytest.mark.parametrize(("arms", "bands"), [(4, 8), (5, 2)])
+def test_bands_are_left_to_the_baseline_where_there_are_many(arms: int, bands: int, tmp_path: Path) -> None:
+    rises = {"flat": 0.2} | {f"arm {n}": 0.3 for n in range(1, arms)}
+    arena = read_arena(write_arena(tmp_path, rises, seeds=5))
+    drawn = parse(slide(arena, measure(arena)))
+    shaded = [a["fill"] for tag, a in drawn.tags if tag == "path" and "fill-opacity" in a]
+    assert len(shaded) == bands
+    assert len(set(shaded)) == bands // 2  # a colour each, on two tasks
+    assert ("interval of the baseline over seeds" in "".join(drawn.text)) == (bands == 2)
+
+
 @given(st.lists(st.floats(0, 300), max_size=12))
 def test_names_do_not_overlap_and_keep_their_order(wanted: list[float]) -> None:
     places = apart(wanted, 14, low=0, high=300)

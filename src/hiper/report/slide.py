@@ -5,7 +5,7 @@ with some of Tol's, which people who see fewer colours tell apart; names stand a
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from markupsafe import Markup
@@ -33,6 +33,7 @@ _INK, _SOFT, _GRID = "#1a1d21", "#59616b", "#e4e7ea"
 _FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 _LEFT, _TOP, _BOTTOM, _HEAD, _NAMES = 52, 44, 42, 58, 168
 _LINE = 14  # pixels between names
+_SHADED = 4  # bands in a panel at most: more of them, one upon the other, are a grey block
 
 
 def slide(arena: Arena, measured: Sequence[Measured]) -> Markup:
@@ -40,10 +41,10 @@ def slide(arena: Arena, measured: Sequence[Measured]) -> Markup:
     across = 1 if len(arena.tasks) == 1 else 2
     width, height = (960, 480) if across == 1 else (600, 360)
     down = math.ceil(len(arena.tasks) / across)
-    panels = []
+    panels, shaded = [], _shaded(arena, measured)
     for place, task in enumerate(arena.tasks):
         shift = f"translate({width * (place % across)} {_HEAD + height * (place // across)})"
-        drawn = _panel(arena, [one for one in measured if one.task == task], task, width, height)
+        drawn = _panel(arena, [one for one in measured if one.task == task], task, width, height, shaded)
         panels.append(tag("g", *drawn, transform=shift))
     whole = (width * across, _HEAD + height * down)
     what = f"{arena.measure.capitalize()} in training against turns played"
@@ -65,17 +66,27 @@ def _note(arena: Arena, measured: Sequence[Measured]) -> str:
     counts = sorted({one.runs for one in measured if one.runs} or {0})
     most = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     seeds = f"{most} of {len(arena.seeds)} seeds" if counts != [len(arena.seeds)] else f"{most} seeds"
-    bands = any(np.isfinite(one.low).all() for one in measured)
-    return f"mean of {seeds}" + (", shaded: 95 % bootstrap interval over seeds" if bands else "")
+    bands = _shaded(arena, measured)
+    whose = " of the baseline" if bands == {arena.baseline} else ""
+    return f"mean of {seeds}" + (f", shaded: 95 % bootstrap interval{whose} over seeds" if bands else "")
 
 
-def _panel(arena: Arena, measured: Sequence[Measured], task: str, width: int, height: int) -> list[Markup]:
+def _shaded(arena: Arena, measured: Sequence[Measured]) -> set[str]:
+    """Arms with a band: all that have one, or where those are too many the baseline alone."""
+    banded = {one.arm for one in measured if np.isfinite(one.low).all()}
+    return banded if len(banded) <= _SHADED else banded & {arena.baseline}
+
+
+def _panel(
+    arena: Arena, measured: Sequence[Measured], task: str, width: int, height: int, shaded: Collection[str]
+) -> list[Markup]:
     turns = grid(arena, task)
-    top = np.concatenate([each for one in measured for each in (one.curve, one.high)])
+    banded = [one for one in measured if one.arm in shaded and np.isfinite(one.low).all()]
+    top = np.concatenate([*(one.curve for one in measured), *(one.high for one in banded)])
     x = Axis(low=0.0, high=float(turns[-1]), start=_LEFT, stop=width - _NAMES)
     y = Axis(low=0.0, high=min(1.0, nice_domain(top, floor=0.0)[1]), start=height - _BOTTOM, stop=_TOP)
     colours = _colours(arena)
-    bands = [_band(x, y, turns, one, colours[one.arm]) for one in measured if np.isfinite(one.low).all()]
+    bands = [_band(x, y, turns, one, colours[one.arm]) for one in banded]
     lines = [_line(x, y, turns, one, colours[one.arm], _dash(arena, one.arm)) for one in measured]
     ends = {one.arm: y(float(one.curve[-1])) for one in measured if math.isfinite(one.curve[-1])}
     places = apart(list(ends.values()), _LINE, low=y.stop, high=y.start)
