@@ -16,7 +16,7 @@ import pytest
 
 from hiper.cli import main
 from hiper.cli.show import Screen
-from hiper.runs.config import make_config, to_toml
+from hiper.runs.config import make_config, plain
 from hiper.runs.look import Where, watch
 from tests.envs.official_files import game_file, write_tree
 from tests.envs.webshop_data import ASKED, item, write_files
@@ -221,7 +221,7 @@ def test_an_agent_trained_in_one_view_is_evaluated_in_both(tmp_path: Path, capsy
     model = Path(shutil.copytree(tiny_model(), tmp_path / "model"))
     options = {"products": 30, "compat": "verl-agent"}
     config = make_config({"env": {"name": "webshop", "max_turns": 1, "options": options}})
-    (model / "config.toml").write_text(to_toml(config), encoding="utf-8")
+    (model / "run_config.json").write_text(json.dumps(plain(config)), encoding="utf-8")
     assert main(["eval", str(model), "--compat", "--episodes", "1", "--json", "-"]) == 0
     versions = [row["env_version"] for row in json.loads(capsys.readouterr().out)]
     assert versions == ["webshop-1/fixed/generated-30-0", "webshop-1/verl-agent/generated-30-0"]
