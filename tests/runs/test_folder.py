@@ -97,6 +97,9 @@ def test_sessions_of_which_nothing_is_left_are_dropped(tmp_path: Path) -> None:
     told = json.loads((tmp_path / "environment.json").read_text(encoding="utf-8"))
     assert told["data_sha256"] == "0"
     assert [one["data_sha256"] for one in told["sessions"]] == ["0", "1", "4", "5"]
+    folder.note_session({"data_sha256": "6"}, Progress(stage="sft", step=0))
+    told = json.loads((tmp_path / "environment.json").read_text(encoding="utf-8"))
+    assert [told["data_sha256"], *(one["data_sha256"] for one in told["sessions"])] == ["6", "6"]
 
 
 def assert_same_end(one: Path, other: Path) -> None:

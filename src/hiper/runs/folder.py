@@ -115,8 +115,9 @@ class RunFolder:
             "git_commit": _git_commit(),
             "started": _now(),
         }
-        begun: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else now
         since = [progress.stage, progress.step]
+        is_new = since == ["sft", 0] or not file.exists()  # an earlier attempt may have had other settings
+        begun: dict[str, Any] = now if is_new else json.loads(file.read_text(encoding="utf-8"))
         before = [one for one in begun.get("sessions", []) if _order(one.get("since")) < _order(since)]
         write_whole(file, json.dumps({**begun, "sessions": [*before, {**now, "since": since}]}, indent=1))
 
