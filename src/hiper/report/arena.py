@@ -132,13 +132,10 @@ def unequal_starts(arena: Arena) -> list[str]:
     """
     lines = []
     for (task, start), entries in _grouped(arena.entries, lambda one: (one.task, one.start)).items():
-        versions = _grouped([one for one in entries if start and one.imitated], lambda one: one.imitated)
-        if len(versions) > 1:
-            parts = [
-                f"{imitated[:12]}: {', '.join(dict.fromkeys(one.arm for one in of))}"
-                for imitated, of in versions.items()
-            ]
-            lines.append(f"{task}: {start} came out in {len(versions)} versions; {'; '.join(parts)}")
+        known = [one for one in entries if start and one.imitated]
+        count, which = _versions(known, lambda one: one.imitated[:12])
+        if count > 1:
+            lines.append(f"{task}: {start} came out in {count} versions; {which}")
     return lines
 
 
@@ -147,14 +144,17 @@ def unequal_code(arena: Arena) -> list[str]:
     be that."""
     lines = []
     for (task, seed), entries in _grouped(arena.entries, lambda one: (one.task, one.seed)).items():
-        versions = _grouped([one for one in entries if one.rows], lambda one: one.code)
-        if len(versions) > 1:
-            parts = [
-                f"{' then '.join(one[:8] for one in code) or 'unknown'}: {', '.join(one.arm for one in of)}"
-                for code, of in versions.items()
-            ]
-            lines.append(f"{task}, seed {seed}: trained by {len(versions)} versions of the code; {'; '.join(parts)}")
+        known = [one for one in entries if one.rows]
+        count, which = _versions(known, lambda one: " then ".join(code[:8] for code in one.code) or "unknown")
+        if count > 1:
+            lines.append(f"{task}, seed {seed}: trained by {count} versions of the code; {which}")
     return lines
+
+
+def _versions(entries: Iterable[Entry], version: Callable[[Entry], str]) -> tuple[int, str]:
+    """How many versions of something these runs have, and which arms have which."""
+    arms_of = {name: dict.fromkeys(one.arm for one in some) for name, some in _grouped(entries, version).items()}
+    return len(arms_of), "; ".join(f"{name}: {', '.join(arms)}" for name, arms in arms_of.items())
 
 
 def _grouped(entries: Iterable[Entry], key: Callable[[Entry], K]) -> dict[K, list[Entry]]:
