@@ -134,6 +134,10 @@ def test_what_is_wrong_is_said_in_one_line(override: str, said: str) -> None:
     ("overrides", "said"),
     [
         (["credit.estimator=grpo"], "train.group = 1: grpo compares the episodes of one game; set it to 2 or more"),
+        (
+            ["credit.estimator=rloo", "train.group=2", "train.critic_warmup=2"],
+            "train.critic_warmup = 2: rloo has no critic to warm up, and such steps would train nothing; set it to 0",
+        ),
         (["train.group=3", "train.episodes=8"], "train.episodes = 8 is not a multiple of train.group = 3"),
         (["sft.steps=5", "sft.drill=5"], "sft.drill = 5 leaves nothing of sft.steps = 5"),
         (["agent.longest_part=8"], "agent.longest_part = 8: set agent.separator, which tells parts apart"),

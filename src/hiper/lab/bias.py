@@ -230,7 +230,7 @@ def staleness(effort: Effort) -> Findings:
         checks=(Check(text="hae with lam_boundary 1, λ 1: bias at stale values", found=carried, limit=EXACT),),
         claims=(
             Claim(
-                source="paper",
+                source="practice",
                 text="levels may be trained together: HAE bears values of the last policy as flat GAE does",
                 verdict="holds" if worse <= len(hae) // 2 else "fails",
                 condition=f"more biased in {worse} of {len(hae)} worlds; the cure is lam_boundary 1 at λ 1",

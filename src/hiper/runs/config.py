@@ -19,6 +19,7 @@ Estimator = Literal[
     "hae", "gae", "token_gae", "option_gae", "hae_eb", "fixed_hae", "siblings", "grpo", "rloo", "reinforce_pp", "gigpo"
 ]
 COMPARE_GROUPS = ("grpo", "rloo", "gigpo", "siblings")
+NO_CRITIC = ("grpo", "rloo", "reinforce_pp", "gigpo")
 
 
 class ConfigError(ValueError):
@@ -65,7 +66,8 @@ class ModelConfig(Section):
     device: str = "cpu"
     """torch device."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Parameter type. Use float32 on the CPU."""
+    """Parameter type. bfloat16 is for playing: steps far below a 256th of a weight, as at small learning rates, are
+    rounded away in it."""
 
 
 class AgentConfig(Section):
@@ -203,7 +205,7 @@ class TrainConfig(Section):
     minibatches: Positive = 4
     """Optimiser steps a pass."""
     critic_warmup: Count = 0
-    """First steps that train the value heads only."""
+    """First steps that train the value heads only; 0 for an estimator without a critic."""
     clip: NonNegative = 0.2
     """PPO clip range."""
     dual_clip: NonNegative = 3.0
@@ -354,6 +356,11 @@ def _check_counts(config: Config) -> None:
     if estimator in COMPARE_GROUPS and t.group < 2:
         raise ConfigError(
             f"train.group = {t.group}: {estimator} compares the episodes of one game; set it to 2 or more"
+        )
+    if estimator in NO_CRITIC and t.critic_warmup:
+        raise ConfigError(
+            f"train.critic_warmup = {t.critic_warmup}: {estimator} has no critic to warm up, and such steps would train"
+            " nothing; set it to 0"
         )
     if t.episodes % t.group:
         raise ConfigError(f"train.episodes = {t.episodes} is not a multiple of train.group = {t.group}")

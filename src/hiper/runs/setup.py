@@ -12,7 +12,7 @@ import torch
 from hiper.agents import ExpertSampler, Interface, Layout, Sampler, SharedTurns, interface, make_layout
 from hiper.learn import Learner, Optimizer, OptimSettings, PPOSettings
 from hiper.models import Policy, Tokenizer, TorchSampler, begin_copying, preset, train_tokenizer
-from hiper.records import Trajectory
+from hiper.records import Decision, Trajectory
 from hiper.rollout import Limits, PlayError, play
 from hiper.runs.checkpoint import load_policy
 from hiper.runs.config import AgentConfig, Config, ConfigError, OptimConfig
@@ -126,16 +126,27 @@ def build_policy(config: Config, world: World) -> Policy:
     """The start of a run: the model at `model.path`, or a fresh tiny one with a tokenizer of this environment."""
     m = config.model
     if m.path:
-        folder = Path(m.path)
-        if folder.is_dir():
-            return load_policy(folder, device=m.device, dtype=m.dtype)
-        return Policy.load(m.path, device=m.device, dtype=m.dtype)
+        load, name = (load_policy, Path(m.path)) if Path(m.path).is_dir() else (Policy.load, m.path)
+        policy = load(name, device=m.device, dtype=m.dtype)
+        _check_room(config, policy.tokenizer)
+        return policy
     tokenizer = build_tokenizer(config, world)
     shape = preset(m.preset, vocabulary=len(tokenizer), context=m.context, end_id=tokenizer.eos_id or 0)
     policy = Policy.build(shape, tokenizer, seed=config.seed)
     if m.start == "copying":
         begin_copying(policy, seed=config.seed)
     return policy.to(m.device)
+
+
+def _check_room(config: Config, tokenizer: Tokenizer) -> None:
+    """Tags are a token each for a tiny model and several for others, which then never get to the end of a reply."""
+    short = build_interface(config.agent).format(Decision.SWITCH, "find mug", "go to desk 1")
+    needed, most = len(tokenizer.encode(short)), config.sampling.max_reply
+    if needed > most:
+        raise ConfigError(
+            f"sampling.max_reply = {most}: even {short!r} is {needed} tokens of {config.model.path}; set it to"
+            f" {4 * needed} or so"
+        )
 
 
 def build_tokenizer(config: Config, world: World) -> Tokenizer:
