@@ -47,7 +47,10 @@ def model(tmp_path: Path) -> Path:
         ("eval.splits=['test']", "unknown split 'test'; known: train, valid_seen, valid_unseen"),
         ("env.options.sise=small", "got an unexpected keyword argument 'sise'"),
         ("model.path=/no/such/model", "/no/such/model: no tokenizer could be loaded"),
-        ("sampling.max_reply=3", "even '<switch>SWITCH</switch><subgoal>find mug</subgoal><action>go to desk 1</action>' is"),
+        (
+            "sampling.max_reply=3",
+            "even '<switch>SWITCH</switch><subgoal>find mug</subgoal><action>go to desk 1</action>' is",
+        ),
         ("model.device=abacus", "model.device 'abacus' cannot be used"),
     ],
 )

@@ -268,9 +268,12 @@ def own_share(all_: list[Episode], e: Episode, t: int, update: int) -> float:
     if moments is None:
         return unexplained(all_, [j.group == e.group for j in all_])
     noise, error = moments
-    # Siblings count once each, the own return as often as an update averages.
-    voices = len(siblings_of(all_, e, "high", t)) + update
-    return update * error / (noise + voices * error) if noise + error else 0.0
+    others = siblings_of(all_, e, "high", t)
+    of_all = trust(all_, e.group, "high")  # w is the best for the places at turn 0, too
+    w = len(others) * of_all[1] / (of_all[0] + len(others) * of_all[1]) if others and of_all and sum(of_all) else 0.0
+    heard = w * w * noise / len(others) if others else 0.0
+    own = update * (heard + (1 - w) * (1 - w) * error)
+    return own / (own + noise) if own + noise else 1.0
 
 
 def adaptive_lam_boundary(sample: Sample, *, groups: bool = True, update: int = 1) -> Arrays:
@@ -282,7 +285,7 @@ def adaptive_lam_boundary(sample: Sample, *, groups: bool = True, update: int = 
             out.append(unexplained(all_, [(j.group == e.group) if groups else (j is e) for j in all_]))
         else:
             noise, error = moments[0] / update, moments[1]
-            out.append(error / (noise + error) if noise + error else 0.0)
+            out.append(error / (noise + error) if noise + error else 1.0)
     return {"kappa_B": np.array(out)}
 
 

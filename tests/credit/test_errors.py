@@ -1,13 +1,16 @@
 """A wrong argument is refused by name, place and what was expected."""
 
+import inspect
 import re
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from hiper.credit import adaptive_lam_boundary, fixed_hae, gae, gigpo, hae, sibling_hae, token_gae
+import hiper.credit
+from hiper.credit import adaptive_lam_boundary, fixed_hae, gae, gigpo, grpo, hae, sibling_hae, token_gae
 from tests.credit.batches import GOLDEN, random_batch
 from tests.credit.samples import ESTIMATORS, Sample, random_sample
 
@@ -57,6 +60,11 @@ def put(name: str, index: int, value: float) -> dict[str, np.ndarray]:
         ({"lam_high": INF}, "lam_high = inf: expected a number from 0 to 1"),
         ({"lam_boundary": "1"}, "lam_boundary = '1': expected a number from 0 to 1"),
         ({"lam_boundary": [1.5]}, "lam_boundary[0] = 1.5: expected a number from 0 to 1"),
+        ({"lam_boundary": [[0.5], [0.5, 0.2]]}, "lam_boundary[1]: expected rows of one length"),
+        (
+            {"lengths_B": np.array([2**64 - 1], np.uint64)},
+            "lengths_B[0] = 18446744073709551615: expected an integer below",
+        ),
         ({"lam_boundary": [0.5, 0.5]}, "lam_boundary: expected shape (1,) to go with rewards_BT, got (2,)"),
     ],
 )
@@ -74,6 +82,10 @@ def test_wrong_value(changes: dict[str, Any], message: str) -> None:
         ({"rewards_BT": [[0, 1, 0, None, 0, 0]]}, "rewards_BT[0, 3] = None: expected a real number"),
         ({"U_BT": [[1j] * 6]}, "U_BT[0, 0] = 1j: expected a real number"),
         ({"terminated_B": [None]}, "terminated_B[0] = None: expected True or False"),
+        ({"rewards_BT": [[10**400, 0, 0, 0, 0, 0]]}, "rewards_BT: expected a real number everywhere, got dtype object"),
+        ({"U_BT": np.ma.masked_array(np.zeros((1, 6)), True)}, "U_BT: expected an array without a mask"),
+        ({"U_BT": torch.zeros(1, 6, dtype=torch.bfloat16)}, "U_BT: expected what numpy can read"),
+        ({"U_BT": torch.zeros(1, 6, requires_grad=True)}, "U_BT: expected what numpy can read"),
         ({"terminated_B": [False], "U_final_B": [None]}, "U_final_B[0] = None: expected a real number"),
     ],
 )
@@ -124,8 +136,65 @@ def test_a_row_of_another_length_is_named() -> None:
         hae(**{**batch.arrays(), "V_low_BT": [rows[0], rows[1][:4], rows[2]]})
 
 
-def test_a_number_may_be_an_array_without_axes() -> None:
-    assert gae([[1.0]], [1], [True], [[0.0]], None, lam=np.array(0.5)).advantage_BT.tolist() == [[1.0]]  # type: ignore[arg-type]
+@pytest.mark.parametrize("number", [np.array(0.5), torch.tensor(0.5)])
+def test_a_number_may_be_an_array_without_axes(number: Any) -> None:
+    assert gae([[1.0]], [1], [True], [[0.0]], None, lam=number).advantage_BT.tolist() == [[1.0]]
+    assert hae(**GOLDEN.arrays(), lam_boundary=number).action_BT.shape == (1, 6)
+
+
+def test_rewards_may_say_whether_the_game_was_won() -> None:
+    assert gae([[True]], [1], [True], [[0.0]], None).advantage_BT.tolist() == [[1.0]]
+
+
+def test_settings_in_their_order() -> None:
+    """The two that are contracted take them without names, too."""
+    b = GOLDEN.arrays()
+    by_name = hae(**b, gamma=0.9, lam_low=0.8, lam_high=0.7, lam_boundary=0.6)
+    np.testing.assert_array_equal(hae(*b.values(), 0.9, 0.8, 0.7, 0.6).action_BT, by_name.action_BT)
+    flat = (b["rewards_BT"], b["lengths_B"], b["terminated_B"], b["U_BT"], b["U_final_B"])
+    np.testing.assert_array_equal(gae(*flat, 0.9, 0.8).advantage_BT, gae(*flat, gamma=0.9, lam=0.8).advantage_BT)
+
+
+def test_what_the_settings_are_unless_told() -> None:
+    """The functions have those of the paper; a configuration has its own."""
+    wanted = {
+        "gamma": 0.95, "lam": 0.95, "lam_low": 0.95, "lam_high": 0.95, "step_weight": 1.0, "normalise_std": True,
+        "averaged_over": 1, "switch_from_values": False,
+    }  # fmt: skip
+    other = {("hae", "lam_boundary"): 0.0, ("sibling_hae", "lam_boundary"): "adaptive", ("reinforce_pp", "gamma"): 1.0}
+    found = {}
+    for function in (name for name in hiper.credit.__all__ if name.islower()):
+        for name, one in inspect.signature(getattr(hiper.credit, function)).parameters.items():
+            if one.default not in (inspect.Parameter.empty, None):
+                found[function, name] = one.default
+    assert found == {key: other.get(key, wanted.get(key[1])) for key in found}
+    assert {name for _, name in found} == {*wanted, "lam_boundary"}
+
+
+@pytest.mark.parametrize(("apart", "is_scaled"), [(1e-6, True), (1e-10, False)])
+def test_returns_that_differ_by_rounding_are_not_scaled_up(apart: float, is_scaled: bool) -> None:
+    (one,), (other,) = grpo([[0.0], [apart]], [1, 1], [0, 0]).advantage_BT
+    assert (abs(one - other) > 1.0) == is_scaled
+
+
+def test_equal_returns_have_one_kappa_in_any_order() -> None:
+    """Nothing varies, though squares of .1 do not add up to what they should."""
+    paid, ones = np.full((8, 2), 0.1), np.ones((8, 2))
+    for V_high in (0.1, 0.1 + 1e-10):
+        arrays = paid, ones, [2] * 8, np.ones(8), np.full((8, 2), V_high), None
+        assert adaptive_lam_boundary(*arrays).tolist() == [1.0] * 8
+
+
+def test_far_from_zero_kappa_is_the_same() -> None:
+    b = random_batch(3, [3] * 16, switch_rate=1.0)
+    last = np.arange(3) == 2
+    shifted = [
+        adaptive_lam_boundary(
+            b.rewards_BT + far * last, b.switches_BT, b.lengths_B, np.ones(16), b.V_high_BT + far, None, gamma=1.0
+        )
+        for far in (0.0, 1e8)
+    ]
+    np.testing.assert_allclose(*shifted, rtol=1e-5)
 
 
 def test_no_episodes_is_not_an_error() -> None:

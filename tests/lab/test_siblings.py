@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hiper.lab import siblings
+from hiper.lab import hidden, siblings
 from hiper.lab.cases import Effort, task_case
 from hiper.lab.catalogue import Estimator, adaptive_hae
 from hiper.lab.estimators import hae_advantage
@@ -119,3 +119,15 @@ def test_groups_start_in_one_state() -> None:
     for group in range(10):
         assert len(set(e.state_NT[group_N == group, 0])) == 1
     assert len(set(e.state_NT[:, 0])) > 1
+
+
+def test_how_many_siblings_come_tells_what_is_hidden() -> None:
+    """By hand: .5 (.9 V'(1) + .1 V'(0)) is what looking seems worth, V' being 1 or 0 if the sibling got there too."""
+    findings = hidden.coin()
+    assert all(check.passed for check in findings.checks)
+    too = {shown: 0.5 * hidden.REACHED[shown] for shown in (0, 1)}  # the sibling looks, and gets there
+    heard = {shown: too[shown] * shown + (1 - too[shown]) * 0.9 for shown in (0, 1)}
+    seems = 0.5 * (0.9 * heard[1] + 0.1 * heard[0])
+    (biased,) = findings.tables["a hidden coin"]["sibling_hae, lam_boundary 0"]
+    assert biased == pytest.approx(0.25 * (seems - 0.46)) == pytest.approx(0.0020)
+    assert findings.tables["a hidden coin"]["true"] == pytest.approx([0.25 * (0.5 * 0.9 - 0.46)])

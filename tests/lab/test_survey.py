@@ -20,7 +20,7 @@ from hiper.lab.sampling import Episodes, enumerate_all
 
 @pytest.fixture(scope="module")
 def found() -> Findings:
-    return survey.everyone(Effort(seed=0, worlds=3, drawn_worlds=2, episodes=1600, trainings=0))
+    return survey.everyone(Effort(seed=0, worlds=4, drawn_worlds=2, episodes=1600, trainings=0))
 
 
 def test_every_shipped_estimator_has_a_row(found: Findings) -> None:
@@ -51,11 +51,11 @@ def test_checks_pass_and_rows_say_who_is_biased(found: Findings) -> None:
 
 
 def test_tables_hold_the_numbers_of_every_world(found: Findings) -> None:
-    assert len(found.tables["bias, all pairs, values: none"]["rloo"]) == 3
-    assert len(found.tables["bias, all pairs, values: none"]["reinforce_pp"]) == 1  # needs a batch for every pair
+    assert len(found.tables["bias, all pairs, values: none"]["rloo"]) == 4
+    assert len(found.tables["bias, all pairs, values: none"]["reinforce_pp"]) == 3  # needs a batch for every pair
     assert len(found.tables["variance, drawn, values: wrong"]["option_gae, λ 0.95"]) == 2
     cosine = found.tables["cosine, all pairs, values: none"]
-    assert cosine["grpo without std"] == pytest.approx([1.0] * 3, abs=1e-10)
+    assert cosine["grpo without std"] == pytest.approx([1.0] * 4, abs=1e-10)
     assert min(cosine["grpo"]) < 0.99
 
 

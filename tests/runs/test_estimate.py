@@ -7,14 +7,16 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
+import hiper.credit
 from hiper.batch import NONE, OF_TOKEN, Document, Values, documents, gather_values
 from hiper.credit import gae, hae
 from hiper.records import Decision, Ending, Invalid, Trajectory, Turn
 from hiper.rollout import PlayError
 from hiper.runs.config import CreditConfig, Estimator, make_config
-from hiper.runs.estimate import estimate, estimate_tokens, explained_variance, table_of
+from hiper.runs.estimate import Table, estimate, estimate_tokens, explained_variance, table_of
 from hiper.runs.train import learnable
 from tests.batch.hand import random_episode, spans
+from tests.credit.samples import BOUNDARY, FLAT, GROUPS, HIGH, SIBLINGS, Sample, random_sample
 from tests.runs.tiny import carry_out, metrics
 
 KEEP, SWITCH = Decision.KEEP, Decision.SWITCH
@@ -168,6 +170,58 @@ def test_the_estimators_get_what_they_ask_for() -> None:
     np.testing.assert_allclose(found.target_U_BT, flat.return_BT)
     assert np.isnan(found.target_high_BT).all()
     assert np.isnan(found.target_low_BT).all()
+
+
+# As each is called by hand; every setting differs from the others and from what it is unless told.
+SETTINGS = {"gamma": 0.9, "lam_low": 0.8, "lam_high": 0.7, "interval": 2, "step_weight": 0.5, "normalise_std": False}
+TRACES = {"gamma": 0.9, "lam_low": 0.8, "lam_high": 0.7}
+ONE = {"gamma": 0.9, "lam": 0.8}
+BY_HAND: list[tuple[str, float | str, str, tuple[str, ...], dict[str, Any]]] = [
+    ("gae", 0.6, "gae", FLAT, ONE),
+    ("fixed_hae", 0.6, "fixed_hae", FLAT, {**ONE, "every": 2}),
+    ("option_gae", 0.6, "option_gae", HIGH, ONE),
+    ("hae_eb", 0.6, "hae_eb", HIGH, ONE),
+    ("hae", 0.6, "hae", HIGH, {**TRACES, "lam_boundary": 0.6}),
+    ("siblings", 0.6, "sibling_hae", (*SIBLINGS, "before_BT"), {**TRACES, "lam_boundary": 0.6}),
+    ("siblings", "adaptive", "sibling_hae", (*SIBLINGS, "before_BT"), {**TRACES, "averaged_over": 32}),
+    ("grpo", 0.6, "grpo", GROUPS, {"normalise_std": False}),
+    ("rloo", 0.6, "rloo", GROUPS, {}),
+    ("reinforce_pp", 0.6, "reinforce_pp", GROUPS, {"gamma": 0.9}),
+    ("gigpo", 0.6, "gigpo", (*GROUPS, "state_BT"), {"gamma": 0.9, "step_weight": 0.5, "normalise_std": False}),
+]
+
+
+@pytest.mark.parametrize(("estimator", "kappa", "function", "takes", "settings"), BY_HAND)
+def test_an_estimator_gets_every_setting_that_is_its_own(
+    estimator: str, kappa: float | str, function: str, takes: tuple[str, ...], settings: dict[str, Any]
+) -> None:
+    table, values, arrays = laid_out(random_sample(53, [6, 5, 6, 5, 6, 4]))
+    by_hand = getattr(hiper.credit, function)(*(arrays[name] for name in takes), **settings)
+    config = CreditConfig.model_validate({**SETTINGS, "estimator": estimator, "lam_boundary": kappa})
+    found = estimate(table, values, config)
+    for kind in ("switch_BT", "subgoal_BT", "action_BT"):
+        np.testing.assert_array_equal(
+            getattr(found, kind), getattr(by_hand, kind, getattr(by_hand, "advantage_BT", None))
+        )
+
+
+def test_an_adaptive_boundary_is_for_the_whole_batch() -> None:
+    table, values, arrays = laid_out(random_sample(53, [6, 5, 6, 5, 6, 4]))
+    kappa_B = hiper.credit.adaptive_lam_boundary(
+        *(arrays[name] for name in (*BOUNDARY, "group_B", "state_BT")), gamma=0.9, averaged_over=32
+    )
+    by_hand = hae(*(arrays[name] for name in HIGH), **TRACES, lam_boundary=kappa_B)
+    config = CreditConfig(**SETTINGS, estimator="hae", lam_boundary="adaptive")
+    np.testing.assert_array_equal(estimate(table, values, config).action_BT, by_hand.action_BT)
+
+
+def laid_out(sample: Sample) -> tuple[Table, Values, dict[str, Any]]:
+    """A sample as training has it."""
+    arrays = sample.arrays()
+    of_table = {name: arrays[name] for name in Table.__slots__ if name in arrays}
+    mask_BT = sample.batch.mask_BT
+    table = Table(**of_table, shaping_BT=np.zeros(mask_BT.shape), mask_BT=mask_BT)
+    return table, Values(**{name: arrays[name] for name in Values.__slots__}), arrays
 
 
 @pytest.mark.parametrize(

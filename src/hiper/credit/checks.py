@@ -3,6 +3,7 @@
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -99,7 +100,7 @@ def turns_of_tokens(name: str, value: ArrayLike, lengths_B: IntArray) -> IntArra
 def reals(name: str, value: ArrayLike, shape: tuple[int, ...] | None = None, like: str = "rewards_BT") -> FloatArray:
     """`value` as float64. Without `shape` it must be [B, T]; NaN may stand where nothing is read."""
     array = _array(name, value)
-    _check_kind(name, array, "fiu", "a real number")
+    _check_kind(name, array, "bfiu", "a real number")
     _check_shape(name, array, shape, like)
     return array.astype(np.float64)
 
@@ -124,8 +125,8 @@ def turn_counts(name: str, value: ArrayLike, shape_BT: tuple[int, ...]) -> IntAr
 
 def fraction(name: str, value: object) -> float:
     """A discount or a lambda: a real number from 0 to 1."""
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value.item()
+    if getattr(value, "ndim", None) == 0:  # of numpy, torch or another
+        value = _array(name, cast(ArrayLike, value)).item()
     if isinstance(value, Real) and 0.0 <= float(value) <= 1.0:
         return float(value)
     raise ValueError(f"{name} = {value!r}: expected a number from 0 to 1")
@@ -133,9 +134,10 @@ def fraction(name: str, value: object) -> float:
 
 def fractions(name: str, value: ArrayLike, episodes: int) -> FloatArray:
     """A fraction for all episodes or one for each, as a column [B, 1]."""
-    if np.ndim(value) == 0:
-        return np.full((episodes, 1), fraction(name, value))
-    array = reals(name, value, (episodes,))
+    array = _array(name, value)
+    if array.ndim == 0:
+        return np.full((episodes, 1), fraction(name, array))
+    array = reals(name, array, (episodes,))
     _check_each(name, array, (array >= 0.0) & (array <= 1.0), "a number from 0 to 1")
     return array[:, None]
 
@@ -194,8 +196,12 @@ def final_values(name: str, value: ArrayLike | None, terminated_B: BoolArray) ->
 
 
 def _array(name: str, value: ArrayLike) -> NDArray[np.generic]:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask; NaN may stand where nothing is read")
     try:
         return np.asarray(value)
+    except (TypeError, RuntimeError) as error:  # a tensor that has a gradient, lies on a GPU or is of a type of its own
+        raise TypeError(f"{name}: expected what numpy can read: {error}") from error
     except ValueError as error:
         rows = list(value) if isinstance(value, Sequence) else []
         widths = [len(row) if isinstance(row, Sized) else -1 for row in rows]
@@ -209,6 +215,7 @@ def _integers(name: str, value: ArrayLike, shape: tuple[int, ...]) -> IntArray:
     if array.size:
         _check_kind(name, array, "iu", "an integer")
     _check_shape(name, array, shape)
+    _check_each(name, array, np.less_equal(array, np.iinfo(np.int64).max, dtype=bool), "an integer below 2**63")
     return array.astype(np.int64)
 
 
@@ -217,7 +224,9 @@ def _check_kind(name: str, array: NDArray[np.generic], kinds: str, expected: str
     if array.dtype.kind in kinds:
         return
     for index, entry in np.ndenumerate(array):
-        whole = isinstance(entry, Real) and float(entry).is_integer()  # so it may be innocent among integers
+        whole = isinstance(entry, Integral) or (
+            isinstance(entry, Real) and float(entry).is_integer()
+        )  # so it may be innocent among integers
         if np.asarray(entry).dtype.kind not in kinds and not whole:
             shown = entry.item() if isinstance(entry, np.generic) else entry
             raise TypeError(f"{name}[{', '.join(map(str, index))}] = {shown!r}: expected {expected}")

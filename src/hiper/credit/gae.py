@@ -29,7 +29,6 @@ def gae(
     terminated_B: ArrayLike,
     U_BT: ArrayLike,
     U_final_B: ArrayLike | None,
-    *,
     gamma: float = 0.95,
     lam: float = 0.95,
 ) -> GAECredit:

@@ -44,7 +44,6 @@ def hae(
     V_high_BT: ArrayLike,
     V_low_BT: ArrayLike,
     U_final_B: ArrayLike | None,
-    *,
     gamma: float = 0.95,
     lam_low: float = 0.95,
     lam_high: float = 0.95,

@@ -8,6 +8,8 @@ from hiper.credit.places import moments_of_others, places, sum_over_other_tasks
 from hiper.credit.returns import return_to_go
 from hiper.credit.scan import BoolArray, FloatArray, IntArray
 
+SMALLEST_SPREAD = 1e-24  # of returns, in parts of their mean square: below it is rounding
+
 
 def adaptive_lam_boundary(
     rewards_BT: ArrayLike,
@@ -76,9 +78,10 @@ def adaptive_lam_boundary(
         state_BT = checks.ids("state_BT", state_BT, e.mask_BT)
         place_BT = places(index_B, np.where(d.boundary_BT, state_BT, -1))
     later_BT = d.boundary_BT & d.choice_BT
-    no_siblings_BT = np.zeros_like(place_BT)
+    nobody_BT = np.zeros_like(place_BT)
     return_BT = return_to_go(e, gamma)
-    return own_share(return_BT, d.V_high_BT, later_BT, index_B, place_BT, no_siblings_BT, averaged_over)[:, 0]
+    arguments = return_BT, d.V_high_BT, later_BT, index_B, place_BT, nobody_BT, nothing_BT
+    return own_share(*arguments, averaged_over)[:, 0]
 
 
 def own_share(
@@ -88,16 +91,20 @@ def own_share(
     index_B: IntArray,
     place_BT: IntArray,
     count_BT: IntArray,
+    weight_BT: FloatArray,
     averaged_over: int,
 ) -> FloatArray:
-    """N τ² / (σ² + (n + N) τ²) [B, T]: what the critic and n siblings at `place_BT` leave for the own return.
+    """N m / (N m + σ²) [B, T], with m = w² σ²/n + (1 - w)² τ²: what the own return is to count beside V'.
 
-    σ² and τ² are those of the places in `later_BT`.
+    m is the mean square error of w M + (1 - w) V_high, M the mean of n siblings at `place_BT`; σ² and τ² are those of
+    the places in `later_BT`. Where w is the best for these, m = τ² σ² / (σ² + n τ²).
     """
     moments = moments_of_others(np.where(later_BT, place_BT, -1), return_BT, V_high_BT, index_B)
-    own_B = averaged_over * moments.error_B
-    total_BT = (moments.noise_B + own_B)[:, None] + count_BT * moments.error_B[:, None]
-    share_BT = own_B[:, None] / np.where(total_BT > 0.0, total_BT, 1.0)
+    noise_B1, error_B1 = moments.noise_B[:, None], moments.error_B[:, None]
+    heard_BT = weight_BT**2 * noise_B1 / np.maximum(count_BT, 1)
+    own_BT = averaged_over * (heard_BT + (1.0 - weight_BT) ** 2 * error_B1)
+    total_BT = own_BT + noise_B1
+    share_BT = np.where(total_BT > 0.0, own_BT / np.where(total_BT > 0.0, total_BT, 1.0), 1.0)
     return np.where(moments.known_B[:, None], share_BT, _unexplained(return_BT, V_high_BT, later_BT, index_B)[:, None])
 
 
@@ -105,7 +112,14 @@ def _unexplained(return_BT: FloatArray, V_BT: FloatArray, read_BT: BoolArray, in
     """For each episode Σ (G - V)² / Σ (G - mean G)² over the turns of the other tasks; 1 at most."""
     task_N = np.broadcast_to(index_B[:, None], read_BT.shape)[read_BT]
     return_N, V_N = return_BT[read_BT], V_BT[read_BT]
-    powers = (np.ones_like(return_N), return_N, return_N**2, (return_N - V_N) ** 2)
-    count_B, sum_B, square_B, missed_B = (sum_over_other_tasks(x_N, task_N, index_B) for x_N in powers)
-    spread_B = square_B - sum_B**2 / np.maximum(count_B, 1.0)
-    return np.where(missed_B < spread_B, missed_B / np.where(spread_B > 0.0, spread_B, 1.0), 1.0)
+    task_K = np.arange(index_B.max(initial=-1) + 1)
+    count_K = np.bincount(task_N, minlength=len(task_K))
+    mean_K = np.bincount(task_N, return_N, len(task_K)) / np.maximum(count_K, 1)
+    parts = np.ones_like(return_N), return_N, (return_N - mean_K[task_N]) ** 2, (return_N - V_N) ** 2, return_N**2
+    others_K, sum_K, within_K, missed_K, size_K = (sum_over_other_tasks(x_N, task_N, task_K) for x_N in parts)
+    # The spread by deviations from means: of squares of what is far from 0 little would be left.
+    away_KK = mean_K - (sum_K / np.maximum(others_K, 1.0))[:, None]
+    np.fill_diagonal(away_KK, 0.0)
+    spread_K = within_K + (count_K * away_KK**2).sum(axis=1)
+    varies_K = (spread_K > SMALLEST_SPREAD * size_K) & (missed_K < spread_K)
+    return np.where(varies_K, missed_K / np.where(varies_K, spread_K, 1.0), 1.0)[index_B]

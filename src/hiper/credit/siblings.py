@@ -125,16 +125,17 @@ def sibling_values(
         for V_low   its state and its own subgoal,
 
     and a sibling speaks with the return from its first visit on. Nothing of an episode's own future enters its own
-    values, so as baselines they are as admissible as the critic; as bootstraps they have (1 - w) times its bias.
+    values, so as baselines they are as admissible as the critic; as bootstraps they have (1 - w) times its bias,
+    unless n tells of something that the place does not (docs/credit.md).
 
-    For κ the episode's own return is one more sample, so critic, siblings and own return get weights in the
-    proportion 1/τ² : n/σ² : 1/σ², which leaves for the own return
+    For κ the episode's own return is one more sample. Where V' has the mean square error m, and an update averages
+    over N returns that share that error,
 
-        κ = τ² / (σ² + (n + 1) τ²),    or N τ² / (σ² + (n + N) τ²)
+        κ = N m / (N m + σ²),    m = w² σ²/n + (1 - w)² τ²
 
-    where an update averages over N returns that share one error of the critic; σ² and τ² are those of V_high at
-    boundaries after turn 0. If no episodes of other tasks met there: 1 minus the explained variance, as in
-    `adaptive_lam_boundary`.
+    with σ² and τ² of V_high at boundaries after turn 0 (w has those of all). Were they the same, critic, siblings and
+    own return would count 1/τ² : n/σ² : N/σ², and κ be N τ² / (σ² + (n + N) τ²). If no episodes of other tasks met
+    there: 1 minus the explained variance, as in `adaptive_lam_boundary`.
 
     Args:
         rewards_BT, switches_BT, lengths_B, terminated_B, U_BT, V_high_BT, V_low_BT, U_final_B: as in `hae`.
@@ -188,7 +189,8 @@ def _sibling_values(
     U_BT, weight_U_BT, _ = _blended(d.U_BT, places(index_B, state_BT, before_BT), return_BT, index_B)
     V_high_BT, weight_high_BT, count_BT = _blended(d.V_high_BT, high_BT, return_BT, index_B)
     V_low_BT, weight_low_BT, _ = _blended(d.V_low_BT, places(index_B, state_BT, subgoal_BT), return_BT, index_B)
-    kappa_BT = own_share(return_BT, d.V_high_BT, later_BT, index_B, high_BT, count_BT, averaged_over)
+    arguments = return_BT, d.V_high_BT, later_BT, index_B, high_BT, count_BT, weight_high_BT
+    kappa_BT = own_share(*arguments, averaged_over)
     return SiblingValues(
         U_BT=U_BT,
         V_high_BT=V_high_BT,

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-Verdict = Literal["holds", "holds if", "fails"]
+Verdict = Literal["holds", "holds if", "undecided", "fails"]
 Critic = Literal["exact", "wrong", "none"]
 
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from hiper.lab.cases import SHARINGS, Case, Effort, cosine, random_case
+from hiper.lab.cases import SHARINGS, Case, Effort, cosine, random_case, small_case
+from hiper.lab.catalogue import alone
 from hiper.lab.estimators import hae_advantage, hae_eb_advantage, scores, spread
 from hiper.lab.examples import better_to_keep, opposed_levels
 from hiper.lab.expectation import Lambdas, Rule, signals_of, target_moments
@@ -13,6 +14,7 @@ from hiper.lab.gradient import Signals, exact_gradient, exact_signals, gradient_
 from hiper.lab.mdp import FloatArray, Policy, Tables, World
 from hiper.lab.sampling import Episodes, draw, enumerate_all
 
+EXACT = 1e-12
 LAM = Lambdas(low=0.95, high=0.95)
 CUT = 6  # turns after which the worlds of the truncation study are cut
 
@@ -86,7 +88,7 @@ def truncation(effort: Effort) -> Findings:
         case = random_case(seed, "shared")
         e = draw(case.world, case.policy, 2 * effort.episodes, 1000 + seed, cut=CUT)
         scores_HNTD = scores(case.world, case.policy, e)
-        truth_D = _prefix_gradient(case)
+        truth_D = prefix_gradient(case, CUT).sum(axis=0)
         right_HNT = hae_advantage(case.exact, e, case.world.gamma, LAM)
         right = spread(scores_HNTD, right_HNT, e.weight_N)
         T_total += right.T(truth_D) - 1
@@ -98,6 +100,11 @@ def truncation(effort: Effort) -> Findings:
             table.setdefault(name, []).append(max(square, 0.0) ** 0.5 / float(np.linalg.norm(truth_D)))
     return Findings(
         checks=(
+            Check(
+                text="gae and hae, every cut episode, U after the last turn: mean against the gradient before the cut",
+                found=max(_cut_everywhere(effort).values()),
+                limit=EXACT,
+            ),
             Check(
                 text="cut episodes with U after the last turn: T test, in standard deviations",
                 found=T_total / null_total**0.5,
@@ -142,16 +149,34 @@ def _cut_short(case: Case, e: Episodes) -> dict[str, FloatArray]:
     }
 
 
-def _prefix_gradient(case: Case) -> FloatArray:
-    """The part of the gradient that the turns before the cut contribute, with all that comes of them."""
+def _cut_everywhere(effort: Effort) -> dict[str, float]:
+    """Largest distance to the gradient before the cut, over all episodes of small worlds cut after two turns."""
+    worst: dict[str, float] = {}
+    for sharing in SHARINGS:
+        for seed in effort.seeds(2):
+            case = small_case(seed, sharing)
+            e = enumerate_all(case.world, case.policy, cut=2)
+            scores_HNTD = scores(case.world, case.policy, e)
+            true_HD = prefix_gradient(case, 2)
+            for lam in (LAM.low, 1.0):
+                for name, one in alone(lam).items():
+                    if name in ("gae", "hae", "hae, lam_boundary 1"):
+                        advantage_HNT = one.advantage(case.exact, e, np.arange(len(e.weight_N)), case.world.gamma)
+                        off = np.abs(spread(scores_HNTD, advantage_HNT, e.weight_N).mean_HD - true_HD).max()
+                        worst[name] = max(worst.get(name, 0.0), float(off))
+    return worst
+
+
+def prefix_gradient(case: Case, cut: int) -> FloatArray:
+    """[3, D]: what the turns before the cut contribute to the gradient, with all that comes of them."""
     signals = exact_signals(case.world, case.policy, case.exact)
-    before_T = np.arange(case.world.horizon) < CUT
+    before_T = np.arange(case.world.horizon) < cut
     kept = Signals(
         switch_TSOQ=signals.switch_TSOQ * before_T[:, None, None, None],
         subgoal_TSO=signals.subgoal_TSO * before_T[:, None, None],
         action_TSOA=signals.action_TSOA * before_T[:, None, None, None],
     )
-    return np.asarray(gradient_of(case.world, case.policy, kept).sum(axis=0), dtype=np.float64)
+    return np.asarray(gradient_of(case.world, case.policy, kept), dtype=np.float64)
 
 
 def shaping(effort: Effort) -> Findings:

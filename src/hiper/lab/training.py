@@ -159,9 +159,8 @@ def _race(source: Literal["paper", "ours"], text: str, one: list[float], other: 
         Claim(
             source=source,
             text=text,
-            verdict="holds" if clear and mean > 0 else "fails",
-            condition="mean share of the possible gain over training, each at the rate that was best on the other tasks"
-            + ("" if clear else "; no clear difference"),
+            verdict="undecided" if not clear else "holds" if mean > 0 else "fails",
+            condition="mean share of the possible gain over training, each at the rate best on the other tasks",
             numbers={
                 "this one": f"{np.mean(one):.3f}",
                 "the other": f"{np.mean(other):.3f}",

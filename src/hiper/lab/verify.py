@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from textwrap import wrap
 
-from hiper.lab import bias, noise, pitfalls, siblings, survey, training
+from hiper.lab import bias, hidden, noise, pitfalls, siblings, survey, training
 from hiper.lab.cases import Effort
 from hiper.lab.findings import Check, Claim, Critic, Findings, Row
 
@@ -21,6 +21,7 @@ STUDIES: tuple[tuple[str, Callable[[Effort], Findings]], ...] = (
     ("penalties on KEEP", pitfalls.shaping),
     ("every estimator, exact and wrong values", survey.everyone),
     ("siblings, in groups of eight", siblings.groups),
+    ("what a task hides", lambda _: hidden.coin()),
 )
 TRAINING = ("learning", training.training)
 TABLE = "bias and variance of every estimator, exact and perturbed values"

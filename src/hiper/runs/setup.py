@@ -126,8 +126,10 @@ def build_policy(config: Config, world: World) -> Policy:
     """The start of a run: the model at `model.path`, or a fresh tiny one with a tokenizer of this environment."""
     m = config.model
     if m.path:
-        load, name = (load_policy, Path(m.path)) if Path(m.path).is_dir() else (Policy.load, m.path)
-        policy = load(name, device=m.device, dtype=m.dtype)
+        if (folder := Path(m.path)).is_dir():
+            policy = load_policy(folder, device=m.device, dtype=m.dtype)
+        else:
+            policy = Policy.load(m.path, device=m.device, dtype=m.dtype)
         _check_room(config, policy.tokenizer)
         return policy
     tokenizer = build_tokenizer(config, world)
