@@ -67,7 +67,7 @@ def tick_label(value: float, step: float, *, percent: bool = False) -> str:
         return tick_label(100 * value, 100 * step) + " %"
     if abs(value) < step / 1e6:
         return "0"
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3 if step >= 1e3 else 1e4, "k")):
         if abs(value) >= size:
             scale = 1e3 if unit == "k" else size
             return tick_label(value / scale, step / scale) + unit
