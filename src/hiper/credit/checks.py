@@ -224,10 +224,8 @@ def _check_kind(name: str, array: NDArray[np.generic], kinds: str, expected: str
     if array.dtype.kind in kinds:
         return
     for index, entry in np.ndenumerate(array):
-        whole = isinstance(entry, Integral) or (
-            isinstance(entry, Real) and float(entry).is_integer()
-        )  # so it may be innocent among integers
-        if np.asarray(entry).dtype.kind not in kinds and not whole:
+        is_whole = isinstance(entry, Integral) or (isinstance(entry, Real) and float(entry).is_integer())
+        if np.asarray(entry).dtype.kind not in kinds and not is_whole:  # else it may be innocent among integers
             shown = entry.item() if isinstance(entry, np.generic) else entry
             raise TypeError(f"{name}[{', '.join(map(str, index))}] = {shown!r}: expected {expected}")
     raise TypeError(f"{name}: expected {expected} everywhere, got dtype {array.dtype}")

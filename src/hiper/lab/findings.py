@@ -9,6 +9,7 @@ import numpy as np
 
 Verdict = Literal["holds", "holds if", "undecided", "fails"]
 Critic = Literal["exact", "wrong", "none"]
+EXACT = 1e-12  # of what must hold to rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,8 @@ from itertools import product
 import numpy as np
 
 from hiper.credit import HAECredit, hae, sibling_hae
-from hiper.lab.findings import Check, Claim, Findings
+from hiper.lab.findings import EXACT, Check, Claim, Findings
 
-EXACT = 1e-12
 LOOK = 0.5  # probability of looking
 PAID = 0.46  # for not looking
 REACHED = (0.1, 0.9)  # by who looks, where the coin shows 0 and 1; who gets there is paid what it shows

@@ -9,12 +9,11 @@ from hiper.lab.catalogue import alone
 from hiper.lab.estimators import hae_advantage, hae_eb_advantage, scores, spread
 from hiper.lab.examples import better_to_keep, opposed_levels
 from hiper.lab.expectation import Lambdas, Rule, signals_of, target_moments
-from hiper.lab.findings import Check, Claim, Findings, percent
+from hiper.lab.findings import EXACT, Check, Claim, Findings, percent
 from hiper.lab.gradient import Signals, exact_gradient, exact_signals, gradient_of
 from hiper.lab.mdp import FloatArray, Policy, Tables, World
 from hiper.lab.sampling import Episodes, draw, enumerate_all
 
-EXACT = 1e-12
 LAM = Lambdas(low=0.95, high=0.95)
 CUT = 6  # turns after which the worlds of the truncation study are cut
 

@@ -8,14 +8,13 @@ import numpy as np
 from hiper.credit import gae, token_gae
 from hiper.lab.cases import SHARINGS, Case, Effort
 from hiper.lab.catalogue import WITHOUT_CRITIC, Estimator, with_critic
-from hiper.lab.findings import Check, Claim, Critic, Findings, Row, percent
+from hiper.lab.findings import EXACT, Check, Claim, Critic, Findings, Row, percent
 from hiper.lab.mdp import Tables
 from hiper.lab.measure import Measured, draw_groups, measured, over_draws, over_pairs, pair_case, undiscounted_case
 from hiper.lab.sampling import enumerate_all, read
 
-EXACT = 1e-12
 DEVIATIONS = 7.0  # that a T test may be off: all estimators see the same episodes, so the largest is nearly one draw
-PAIR_BY_PAIR = 3  # worlds
+PAIR_BY_PAIR = 3  # worlds of two turns in which each pair of episodes is run by itself
 LAM = 0.95
 LAMBDAS = (LAM, 1.0)
 
