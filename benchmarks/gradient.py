@@ -150,7 +150,7 @@ def measure(
         for _ in range(critic):
             progress = train_round(only_values, world, sampler, learner, progress).progress
         names = {
-            name: changed(config, {"credit": {**ESTIMATORS[name], "normalise": "none"}})
+            name: changed(config, {"train": {"critic_warmup": 0}, "credit": {**ESTIMATORS[name], "normalise": "none"}})
             for name in (*estimators, TRUTH)
         }
         found: dict[str, list[tuple[Floats, Floats]]] = {}
