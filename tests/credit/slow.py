@@ -253,7 +253,10 @@ def sibling_values(sample: Sample, update: int = 1, *, told: bool = False) -> Ar
                 weights.append(weight)
             rows[name].append(blends)
             rows[f"weight_{which}_BT"].append(weights)
-        rows["lam_boundary_BT"].append([own_share(all_, e, t, update) if t and e.opens[t] else 0.0 for t in e.turns])
+        heard_by = rows["weight_high_BT"][-1]
+        rows["lam_boundary_BT"].append(
+            [own_share(all_, e, t, update, heard_by[t]) if t and e.opens[t] else 0.0 for t in e.turns]
+        )
     return {name: padded(x, sample.batch.rewards_BT.shape[1]) for name, x in rows.items()}
 
 
@@ -263,14 +266,12 @@ def siblings_of(all_: list[Episode], e: Episode, which: str, t: int) -> Row:
     return [j.to_go()[first_visits(j, which)[key]] for j in peers if key in first_visits(j, which)]
 
 
-def own_share(all_: list[Episode], e: Episode, t: int, update: int) -> float:
+def own_share(all_: list[Episode], e: Episode, t: int, update: int, w: float) -> float:
     moments = trust(all_, e.group, "high", first_turn=1)
     if moments is None:
         return unexplained(all_, [j.group == e.group for j in all_])
     noise, error = moments
     others = siblings_of(all_, e, "high", t)
-    of_all = trust(all_, e.group, "high")  # w is the best for the places at turn 0, too
-    w = len(others) * of_all[1] / (of_all[0] + len(others) * of_all[1]) if others and of_all and sum(of_all) else 0.0
     heard = w * w * noise / len(others) if others else 0.0
     own = update * (heard + (1 - w) * (1 - w) * error)
     return own / (own + noise) if own + noise else 1.0
