@@ -561,6 +561,18 @@ def test_the_terminal_table_fits_80_columns(tmp_path: Path, seeds: int) -> None:
     assert [line.rstrip() for line in table if "later" in line] == ["no runs yet: later"] * 2
 
 
+def test_names_stay_whole_where_a_seed_has_not_come_to_its_end(tmp_path: Path) -> None:
+    """Without an interval the seeds stand there, some to a line; what is not known is a dash."""
+    write_arena(tmp_path, {"flat": 0.2, "a longer name": 0.4}, seeds=5)
+    file = tmp_path / "runs" / "k = 1" / "1" / "4" / "evals.jsonl"
+    file.write_text("", encoding="utf-8")
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(comparison_table(measure(read_arena(tmp_path))))
+    lines = console.export_text().splitlines()
+    assert sum(line.startswith("a longer name ") for line in lines) == 2
+    assert sum("70, 70, 70," in line for line in lines) == sum("70, –" in line for line in lines) == 1
+
+
 def test_the_picture_stands_alone_and_names_every_line(tmp_path: Path) -> None:
     arena = read_arena(write_arena(tmp_path, {"flat": 0.2, "new": 0.4, "other": 0.3}))
     drawn = parse(slide(arena, measure(arena)))

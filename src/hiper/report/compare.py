@@ -39,6 +39,7 @@ _LEGEND = (
     "baseline's turns through the arm's (≥ and ≤ bounds). *: not the baseline's seeds; gain, turns and speed are "
     "over those that both have"
 )
+_SEEDS_A_LINE = 3
 _TRACES = {
     "rollout/switches": ("Switches", "SWITCH replies an episode"),
     "rollout/segment_turns": ("Segment length", "turns a subgoal"),
@@ -172,7 +173,9 @@ def heldout_cell(one: Measured) -> Cell:
     cell = share_cell(one.heldout)
     if cell.interval or one.runs < 2:
         return cell
-    return Cell(value=cell.value, interval=", ".join(f"{100 * value:.3g}" for value in one.by_seed))
+    seeds = [DASH if math.isnan(value) else f"{100 * value:.3g}" for value in one.by_seed]
+    lines = [", ".join(seeds[at : at + _SEEDS_A_LINE]) for at in range(0, len(seeds), _SEEDS_A_LINE)]
+    return Cell(value=cell.value, interval=",\n".join(lines))
 
 
 def share_cell(estimate: Estimate) -> Cell:
