@@ -1,6 +1,8 @@
 """Replies from a server: a small one in this process, which answers as it is told and remembers what it was asked."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,6 +32,7 @@ class Server:
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    may_answer: threading.Event = field(default_factory=threading.Event)
 
     def next(self, body: dict[str, Any], headers: dict[str, str]) -> tuple[int, bytes]:
         with self.lock:
@@ -44,11 +47,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(room, "RETRY_WAITS", (0.01, 0.01))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     state = Server()
+    state.may_answer.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             assert self.path == "/v1/chat/completions"
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            state.may_answer.wait()
             status, said = state.next(body, dict(self.headers))
             self.send_response(status)
             self.send_header("Content-Length", str(len(said)))
@@ -63,6 +68,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     thread.start()
     state.url = f"http://127.0.0.1:{http.server_port}/v1"
     yield state
+    state.may_answer.set()
     http.shutdown()
     thread.join()
     http.server_close()
@@ -158,6 +164,52 @@ def test_the_stop_text_is_put_back(server: Server, said: str | None, reason: str
     sample = reply(server, (200, answer(said, reason)))
     assert (sample.text, sample.cut) == (text, cut)
     assert (sample.context_ids, sample.reply_ids, sample.reply_bytes) == ((), (), ())
+
+
+@pytest.mark.parametrize(("told", "end"), [(STOP, STOP), (None, "")])
+def test_a_reply_that_its_model_ended_is_not_finished_for_it(server: Server, told: str | None, end: str) -> None:
+    """vLLM says which stop text it met; null is the model's own end."""
+    said = answer("<action>look")
+    said["choices"][0]["stop_reason"] = told
+    assert reply(server, (200, said)).text == f"<action>look{end}"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "This model's maximum context length is 4096 tokens. However, you requested 4200 tokens",
+        {"error": {"message": "too long", "code": "context_length_exceeded"}},
+        "the request exceeds the available context size",
+    ],
+    ids=str,
+)
+def test_a_conversation_that_no_longer_fits_ends_its_episode_alone(server: Server, said: object) -> None:
+    server.answers = [(200, answer("x")), (400, said)]
+    sampler = OpenAISampler("m", base_url=server.url, capacity=2, timeout_s=10)
+    ask(sampler, "task")
+    sampler.poll()
+    ask(sampler, "more", turn=1, fresh=False)
+    (sample,) = sampler.poll()
+    assert (sample.text, sample.overflow, sample.cut) == ("", True, True)
+    ask(sampler, "another task", slot=1)  # one whose beginning does not fit is no episode
+    with pytest.raises(ServerError, match="HTTP 400"):
+        sampler.poll()
+
+
+def test_nobody_waits_for_a_server_that_is_silent(server: Server) -> None:
+    """After a Ctrl-C the program ends at once."""
+    code = (
+        "from hiper.models.openai import OpenAISampler\n"
+        "from hiper.records import Prompt, Request\n"
+        f"sampler = OpenAISampler('m', base_url={server.url!r})\n"
+        "sampler.submit(Request(slot=0, prompt=Prompt(text='task', fresh=True), seed=0, turn=0, stop='x',\n"
+        "                       observation='', admissible=(), info={}))\n"
+        "raise KeyboardInterrupt\n"
+    )
+    server.may_answer.clear()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)
+    assert "KeyboardInterrupt" in done.stderr
+    assert not server.may_answer.is_set()
 
 
 def test_a_busy_server_is_asked_again(server: Server) -> None:

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import tomli_w
 
@@ -341,6 +342,23 @@ def test_asked_to_stop_every_run_saves(nursery: Nursery, unkilled: Path) -> None
     child = nursery.start(*command, "--dry-run")
     assert child.wait() == 0
     assert child.said().splitlines()[1] == "begun  k = 1 · imitation, plan_execute · seed 5"
+
+
+def test_a_process_that_somebody_stops_is_a_failed_run(nursery: Nursery, unkilled: Path) -> None:
+    """The others go on, and the same command takes it up."""
+    command = ("compare", "arena.toml", "--out", "one-stopped", "--jobs", "1", "sft.steps=30")
+    out = nursery.folder / "one-stopped"
+    child = nursery.start(*command)
+    wait_for(child, out, "starts/*/metrics.jsonl")
+    (imitation,) = [one for one in psutil.Process(child.pid).children(recursive=True) if _writes(one, out)]
+    imitation.send_signal(signal.SIGTERM)
+    assert child.wait() == 1
+    assert "its imitation failed: its process was told to stop; the same command goes on from there" in child.said()
+    assert {run["state"] for run in outcomes(out).values()} == {"failed"}
+
+
+def _writes(process: psutil.Process, out: Path) -> bool:
+    return any(Path(file.path).is_relative_to(out / "logs") for file in process.open_files())
 
 
 def test_what_is_done_in_parts_may_leave_its_numbers_only(nursery: Nursery, unkilled: Path) -> None:

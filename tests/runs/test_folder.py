@@ -12,6 +12,7 @@ import pytest
 from hiper.cli import main
 from hiper.records import read_jsonl, read_trajectories
 from hiper.runs.checkpoint import CheckpointError, Progress, trained_with
+from hiper.runs.compare import _give_away
 from hiper.runs.config import ConfigError, load_config, make_config
 from hiper.runs.folder import RunFolder, _git_commit
 from tests.runs.tiny import carry_out, config_file, contents, metrics, saved, tiny
@@ -155,6 +156,27 @@ def test_imitation_first_and_the_rest_later(finished: Path, tmp_path: Path) -> N
     assert saved(tmp_path / "run") == ["sft-000002", "sft-000003"]
     carry_out(tmp_path / "run")
     assert_same_end(tmp_path / "run", finished)
+
+
+def test_a_run_whose_weights_were_given_away_keeps_its_numbers(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    _give_away(out)
+    assert "holds a run that is over and keeps no weights" in refused(capsys, out)
+    assert metrics(out) == metrics(finished)
+
+
+def test_settings_of_a_run_that_this_version_does_not_know_are_named_with_their_file(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    file = out / "config.toml"
+    file.write_text("of_old = 1\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
+    said = refused(capsys, out)
+    assert f"{file}, which the run was begun with: unknown key 'of_old'" in said
 
 
 def test_old_checkpoints_go(tmp_path: Path) -> None:

@@ -148,8 +148,13 @@ def test_a_share_of_the_demonstrations_is_of_generated_games(share: float, count
 
 
 def test_without_data_everything_is_generated() -> None:
-    world = World(tiny().env)
+    config = tiny("sft.generated=0.5")
+    world = World(config.env)
     assert world.generated is world
+    shown = [(one.game, one.seed) for one in demonstrate(config, world, step=0, count=8)]
+    assert len(set(shown)) == 8  # no half of them twice
+    assert shown == [(one.game, one.seed) for one in demonstrate(tiny(), world, step=0, count=8)]
+    world.close()
 
 
 def test_the_policy_takes_more_and_more_turns_itself() -> None:

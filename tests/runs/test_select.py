@@ -9,7 +9,7 @@ import torch
 
 from hiper.records import Trajectory
 from hiper.runs import run
-from hiper.runs.checkpoint import Progress, load_best, load_policy, resolve_model
+from hiper.runs.checkpoint import CheckpointError, Progress, load_best, load_policy, resolve_model
 from hiper.runs.config import ConfigError
 from hiper.runs.evaluate import evaluate
 from tests.runs.tiny import Row, carry_out, contents, evals, saved, tiny
@@ -84,6 +84,31 @@ def test_a_run_that_was_broken_off_chooses_the_same(tmp_path: Path, monkeypatch:
     assert saved(broken) == saved(whole)
     assert contents(broken / "checkpoints" / "best") == contents(whole / "checkpoints" / "best")
     assert [row | {"success": 0} for row in evals(broken)] == [row | {"success": 0} for row in evals(whole)]
+
+
+def test_what_a_broken_off_attempt_chose_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until training has begun its settings may change: the next attempt chooses by another split, or not at all."""
+
+    def at_once(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "train_round", at_once)
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(out, *CHOOSE)
+    assert "best" in saved(out)
+    carry_out(out, "keep=9", "checkpoint_every=1", 'eval.splits=["valid_unseen"]')
+    assert "best" not in saved(out)
+    assert resolve_model(str(out)) == out / "checkpoints" / "step-000003"
+
+
+def test_a_damaged_best_model_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    carry_out(out, *CHOOSE)
+    (out / "checkpoints" / "best" / "state.json").write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"best: state\.json is missing or damaged"):
+        carry_out(out, *CHOOSE)
 
 
 def test_without_training_nothing_is_chosen(tmp_path: Path) -> None:

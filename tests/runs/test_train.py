@@ -13,13 +13,16 @@ import torch
 import hiper
 from hiper.cli import main
 from hiper.envs.alfworld.env import AlfworldEnv
-from hiper.models import TorchSampler
+from hiper.models import ModelError, TorchSampler
 from hiper.records import read_jsonl, read_trajectories
+from hiper.runs import setup
 from hiper.runs.config import ConfigError
 from hiper.runs.run import Run
+from hiper.runs.setup import build_policy
 from hiper.runs.train import DivergedRound, GapError, deal
+from hiper.runs.world import World
 from tests.batch.hand import random_episode
-from tests.runs.tiny import Row, carry_out, config_file, contents, few, metrics, saved, tiny_model
+from tests.runs.tiny import Row, carry_out, config_file, contents, few, metrics, saved, tiny, tiny_model
 
 SHORT = ("sft.steps=1", "train.steps=2", "train.critic_warmup=0", "train.episodes=4", "train.max_turns=4")
 
@@ -254,6 +257,7 @@ def test_a_game_that_always_fails_is_counted_and_the_others_train(tmp_path: Path
     assert imitation["rollout/crashes"] == 4  # once, and three more times
     assert imitation["learn/skipped"] == 0.0
     assert (row["rollout/episodes"], row["rollout/ending/crashed"], row["rollout/crashes"]) == (50, 1 / 50, 4)
+    assert row["total/episodes"] == 50  # a budget is spent on it, too
 
 
 def test_an_environment_that_never_works_stops_the_run(
@@ -287,6 +291,22 @@ def test_a_device_that_is_not_there(tmp_path: Path) -> None:
         pytest.skip("there is one here")
     with pytest.raises(ConfigError, match=r"model\.device 'cuda'"):
         carry_out(tmp_path, "model.device=cuda")
+
+
+def test_a_fresh_model_has_the_precision_in_which_it_is_taken_up_again() -> None:
+    config = tiny("model.path=", "model.dtype=bfloat16")
+    world = World(config.env)
+    policy = build_policy(config, world)
+    assert {weight.dtype for weight in policy.lm.parameters()} == {torch.bfloat16}
+    assert {weight.dtype for weight in policy.heads.parameters()} == {torch.float32}
+    world.close()
+
+
+def test_an_unknown_preset_is_named_before_a_tokenizer_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "build_tokenizer", None)
+    config = tiny("model.path=", "model.preset=small")
+    with pytest.raises(ModelError, match="unknown preset 'small'; known: tiny"):
+        build_policy(config, World(config.env))
 
 
 def test_value_heads_of_a_model_that_has_none_are_no_matter_of_chance(tmp_path: Path) -> None:

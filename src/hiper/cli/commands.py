@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 import tomllib
 from importlib.resources import files
@@ -204,6 +203,7 @@ def compare(arguments: argparse.Namespace) -> int:
     from hiper.runs.compare import compare as carry_out
     from hiper.runs.compare import state
     from hiper.runs.run import Stopped
+    from hiper.runs.setup import cores
 
     out = Path(arguments.out or f"runs/{Path(arguments.config).stem}")
     plan = load_plan(Path(arguments.config), arguments.overrides, out)
@@ -217,7 +217,7 @@ def compare(arguments: argparse.Namespace) -> int:
             screen.say(f"{state(job):6s} {job.name}")
         return 0
     try:
-        failed = carry_out(plan, out, arguments.jobs or os.cpu_count() or 1, screen, chosen)
+        failed = carry_out(plan, out, arguments.jobs or cores(), screen, chosen)
     except Stopped as stopped:
         screen.close()
         screen.say(f"{stopped}; the same command goes on from there")

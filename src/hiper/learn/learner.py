@@ -268,7 +268,8 @@ class Learner:
             loss = loss + s.kl_coef * divergence
             logs["kl_reference"] = divergence.detach()
         moved = (logprob - old).detach()
-        logs["kl"] = (moved.exp() - 1 - moved).sum() / count  # KL(old || new), low-variance estimate
+        # KL(old || new), low-variance estimate, before this optimiser step: 0 in the first of a round
+        logs["kl"] = (moved.exp() - 1 - moved).sum() / count
         logs["clip_fraction"] = ((moved.exp() - 1).abs() > s.clip).float().sum() / count
         return loss, logs
 

@@ -123,9 +123,11 @@ def read_jsonl(path: Path) -> list[JSON]:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`, which takes its name once all is written."""
+    """A file to write beside `path`, which takes its name once all is on the disk."""
     partial = path.with_name(path.name + ".partial")
     yield partial
+    with partial.open("rb") as written:
+        os.fsync(written.fileno())
     partial.replace(path)
 
 

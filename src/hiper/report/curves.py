@@ -179,7 +179,7 @@ def _replies(book: _Book) -> Section:
 def _policy(book: _Book) -> Section:
     charts = (
         book.line("Entropy", "of the reply tokens", "learn/entropy"),
-        book.line("KL", "to the policy that played", "learn/kl"),
+        book.line("KL", "to the policy that played, mean on the way", "learn/kl"),
         book.line("Clipped", "share of tokens", "learn/clip_fraction", is_share=True),
         book.line("Log-prob gap", "mean", "learn/logprob_gap_mean"),
         book.line("Largest gap", "in a step", "learn/logprob_gap_max"),

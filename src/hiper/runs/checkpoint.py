@@ -63,6 +63,11 @@ def load_best(parent: Path) -> Progress | None:
     return load_progress(parent / BEST) if (parent / BEST).is_dir() else None
 
 
+def remove_best(parent: Path) -> None:
+    """Forget the model that did best: the run goes on from before it."""
+    shutil.rmtree(parent / BEST)
+
+
 def trained_with(folder: Path) -> Settings | None:
     """The configuration of the run that a checkpoint belongs to; None of a folder that tells of none."""
     file = folder / SETTINGS_FILE
@@ -104,7 +109,7 @@ def _write(
         (folder / SETTINGS_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
     (folder / STATE_FILE).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
     (folder / HASHES_FILE).write_text(json.dumps(_hashes(folder), indent=1), encoding="utf-8")
-    for file in folder.iterdir():
+    for file in (*folder.iterdir(), folder):
         _sync(file)
 
 
@@ -140,7 +145,10 @@ def load_policy(folder: Path, *, device: str = "cpu", dtype: str = "float32") ->
 
 
 def load_progress(folder: Path) -> Progress:
-    return Progress(**json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
+    try:
+        return Progress(**json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
+    except (OSError, json.JSONDecodeError, TypeError) as error:
+        raise CheckpointError(f"{folder}: {STATE_FILE} is missing or damaged; {REMEDY}") from error
 
 
 def load_optimizer(folder: Path, optimizer: Optimizer) -> None:

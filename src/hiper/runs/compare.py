@@ -208,6 +208,7 @@ class Comparison:
             if state == "failed":
                 waiting.remove(job)
                 self._settle(job, "failed", f"its imitation failed: {reason}")
+                self._write()
             elif state == "done":
                 waiting.remove(job)
                 if self._failed.pop(self._place(job), None):  # its numbers are of another try from here on
@@ -257,8 +258,10 @@ class Comparison:
         worker.process.join()
         state, reason = worker.end
         self._hear(worker, ("share", 1.0))
-        if state == "stopped":
+        if state == "stopped" and self._asked:
             return
+        if state == "stopped":
+            state, reason = "failed", "its process was told to stop; the same command goes on from there"
         if state == "failed" and not reason:
             reason = f"its process ended with exit code {worker.process.exitcode}; see {self._log(worker.job)}"
         if not self._asked or state == "done":

@@ -104,7 +104,7 @@ class OptimConfig(Section):
     """Peak learning rate of the value heads."""
     weight_decay: NonNegative = 0.0
     """Decoupled weight decay."""
-    beta2: Share = 0.95
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """Decay of the second moment."""
     eps: NonNegative = 1e-8
     """Added to the root of the second moment: gradients far below it are not blown up to full steps."""
@@ -209,7 +209,7 @@ class TrainConfig(Section):
     clip: NonNegative = 0.2
     """PPO clip range."""
     dual_clip: NonNegative = 3.0
-    """Bound on the ratio where the advantage is negative; 0: off."""
+    """Bound on the ratio where the advantage is negative, above 1; 0: off."""
     value_clip: NonNegative = 0.0
     """How far a value may move in a step before its loss is clipped; 0: off. Not in `value_passes`."""
     value_coef: NonNegative = 0.5
@@ -228,6 +228,13 @@ class TrainConfig(Section):
     """Largest mean gap, nats, between sampled and recomputed log-probabilities before the run stops."""
     optim: OptimConfig = OptimConfig(lr=3e-4, value_lr=1e-3, eps=1e-5, beta2=0.99)
     """Optimiser of RL."""
+
+    @field_validator("dual_clip")
+    @classmethod
+    def _bound(cls, value: float) -> float:
+        if 0 < value <= 1:
+            raise ValueError("expected 0 or more than 1: below, nothing is learnt from bad actions")
+        return value
 
 
 class EvalConfig(Section):

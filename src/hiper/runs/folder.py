@@ -33,7 +33,16 @@ from hiper.records import (
     write_trajectories,
     write_whole,
 )
-from hiper.runs.checkpoint import PREFIX, Progress, checkpoints, prune, save_best, save_checkpoint
+from hiper.runs.checkpoint import (
+    PREFIX,
+    Progress,
+    checkpoints,
+    load_best,
+    prune,
+    remove_best,
+    save_best,
+    save_checkpoint,
+)
 from hiper.runs.config import Config, ConfigError, load_config, plain, to_toml
 
 PACKAGES = ("hiper", "torch", "transformers", "tokenizers", "numpy", "gymnasium")
@@ -58,6 +67,10 @@ class RunFolder:
         """Start a run, or take up the one that is there. Refuses a folder that holds a run with other settings."""
         folder = cls(path, config)
         folder.check()
+        if folder.is_given_away():
+            raise ConfigError(
+                f"{path} holds a run that is over and keeps no weights; choose another --out, or remove it"
+            )
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
         (path / TRAJECTORY_FOLDER).mkdir(exist_ok=True)
         return folder
@@ -71,9 +84,13 @@ class RunFolder:
         file = self.path / CONFIG_FILE
         if not file.exists() or not self.has_begun():
             return
-        is_trained = checkpoints(self.checkpoints, "train") or (self.path / DONE_FILE).exists()
+        is_trained = checkpoints(self.checkpoints, "train") or self.is_given_away()
         may_change = ("guards",) if is_trained else LATER_SECTIONS
-        changed = [key for key in _changes(load_config(file), self.config) if key.partition(".")[0] not in may_change]
+        try:
+            before = load_config(file)
+        except ConfigError as error:
+            raise ConfigError(f"{file}, which the run was begun with: {error}") from error
+        changed = [key for key in _changes(before, self.config) if key.partition(".")[0] not in may_change]
         if changed:
             keys = ", ".join(changed)
             raise ConfigError(
@@ -153,6 +170,10 @@ class RunFolder:
         """Write the model that did best so far, in place of the one before."""
         save_best(self.checkpoints, policy, progress, plain(self.config))
 
+    def is_given_away(self) -> bool:
+        """Whether the run is over and its weights are gone: a comparison keeps numbers only, unless it is told to."""
+        return (self.path / DONE_FILE).exists()
+
     def has_begun(self) -> bool:
         """Whether there is anything that a run with other settings must not continue."""
         rows = (self.path / name for name in (METRICS_FILE, EVALS_FILE))
@@ -167,8 +188,11 @@ class RunFolder:
         return None
 
     def rewind(self, progress: Progress | None) -> None:
-        """Drop rows after a checkpoint: the run plays those steps again, and must not log them twice."""
+        """Drop what came after a checkpoint, rows and the best model: the run plays those steps again."""
         limit = (-1, 0) if progress is None else _order([progress.stage, progress.step])
+        best = load_best(self.checkpoints)
+        if best is not None and _order([best.stage, best.step]) > limit:
+            remove_best(self.checkpoints)
         for name in (METRICS_FILE, EVALS_FILE):
             file = self.path / name
             rows = read_jsonl(file)

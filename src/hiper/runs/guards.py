@@ -105,9 +105,10 @@ def _getting_worse(now: Stretch, start: Stretch) -> str | None:
 
 
 def _kl_step(now: Stretch, start: Stretch) -> str | None:
+    """Mean over a step's updates, of what was before each: with one update a step there is nothing to see."""
     del start
     kl = now.mean("learn/kl")
-    return f"one step moves the policy by {kl:.3g} nats a token" if kl > 0.05 else None
+    return f"within one step the policy has moved by {kl:.3g} nats a token on average" if kl > 0.05 else None
 
 
 def _kl_start(now: Stretch, start: Stretch) -> str | None:

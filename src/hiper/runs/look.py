@@ -17,7 +17,7 @@ from hiper.rollout import Limits, Task, play
 from hiper.runs.agent import open_agent
 from hiper.runs.config import Config, ConfigError, EnvConfig, make_config
 from hiper.runs.evaluate import evaluate
-from hiper.runs.setup import build_interface, build_layout
+from hiper.runs.setup import build_interface, build_layout, cores
 from hiper.runs.world import World
 
 Row = dict[str, object]
@@ -162,14 +162,11 @@ def diagnose() -> Row:
     rows: Row = {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "cpus": os.cpu_count(),
+        "cpus": cores(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "disk_free_gb": round(shutil.disk_usage(".").free / 1e9, 1),
         "folder_is_writable": os.access(".", os.W_OK),
     }
-    for package, use in (
-        ("alfworld", "the official engine, for comparison"),
-        ("tensorboard", "metrics in TensorBoard"),
-    ):
-        rows[package] = "installed" if importlib.util.find_spec(package) else f"not installed (optional: {use})"
+    official = importlib.util.find_spec("alfworld")
+    rows["alfworld"] = "installed" if official else "not installed (optional: the official engine, for comparison)"
     return rows

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Protocol
 
 from hiper.learn import Optimizer
-from hiper.models import Policy
+from hiper.models import Policy, describe
 from hiper.records import METRICS_FILE, Trajectory, read_jsonl
 from hiper.runs.checkpoint import (
     BEST,
@@ -75,7 +75,9 @@ class Run:
         latest = self.folder.latest()
         if latest is None:
             self.folder.rewind(None)
-            return build_policy(self.config, self.world), Progress(stage="sft", step=0)
+            policy = build_policy(self.config, self.world)
+            self.watcher.say(f"model: {describe(policy)}")
+            return policy, Progress(stage="sft", step=0)
         policy = self._load(latest)
         progress = load_progress(latest)
         self.folder.rewind(progress)

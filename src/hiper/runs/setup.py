@@ -31,11 +31,16 @@ def set_up_torch(threads: int, device: str = "cpu") -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"model.device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    torch.set_num_threads(threads or cores())
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
         libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def build_interface(config: AgentConfig) -> Interface:
@@ -90,7 +95,7 @@ def demonstrate(
 
     learner: takes its share of the turns, as much of sft.own_turns as that step of imitation has come to.
     """
-    generated = round(config.sft.generated * count)
+    generated = 0 if world.generated is world else round(config.sft.generated * count)
     episodes: list[Trajectory] = []
     for shown, episodes_of_it in ((world.generated, generated), (world, count - generated)):
         if episodes_of_it:
@@ -132,11 +137,13 @@ def build_policy(config: Config, world: World) -> Policy:
             policy = Policy.load(m.path, device=m.device, dtype=m.dtype)
         _check_room(config, policy.tokenizer)
         return policy
+    preset(m.preset, vocabulary=1, context=m.context, end_id=0)  # an unknown one is named before the work begins
     tokenizer = build_tokenizer(config, world)
     shape = preset(m.preset, vocabulary=len(tokenizer), context=m.context, end_id=tokenizer.eos_id or 0)
     policy = Policy.build(shape, tokenizer, seed=config.seed)
     if m.start == "copying":
         begin_copying(policy, seed=config.seed)
+    policy.lm.to(dtype=getattr(torch, m.dtype))  # the value heads stay as they are, as in a model that is loaded
     return policy.to(m.device)
 
 

@@ -88,7 +88,7 @@ def train_round(
         raise DivergedRound(str(error), read.episodes, credit_rows) from error
     clock.lap("learn")
 
-    progress = _advance(progress, read, clock)
+    progress = _advance(progress, played, read, clock)
     row: Row = {
         **summary(played),
         "rollout/crashes": sum(one.crashes for one in played),
@@ -283,12 +283,13 @@ def _plain(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[fl
     return [round(float(v), 6) if np.isfinite(v) else None for v in values]
 
 
-def _advance(progress: Progress, read: Reread, clock: "_Clock") -> Progress:
+def _advance(progress: Progress, played: Sequence[Trajectory], read: Reread, clock: "_Clock") -> Progress:
+    """All that was played counts, also what nothing could be learnt from."""
     return Progress(
         stage="train",
         step=progress.step + 1,
-        episodes=progress.episodes + len(read.episodes),
-        turns=progress.turns + sum(len(one.turns) for one in read.episodes),
+        episodes=progress.episodes + len(played),
+        turns=progress.turns + sum(len(one.turns) for one in played),
         tokens=progress.tokens + sum(len(row) for row in read.rows),
         wall_s=progress.wall_s + sum(clock.spent.values()),
     )
