@@ -9,7 +9,6 @@
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from hiper.report import GAINED
-from hiper.runs.config import Config, ConfigError, Positive, Section, Share, make_config
+from hiper.runs.config import Config, ConfigError, Positive, Section, Share, make_config, override, read_toml
 from hiper.runs.folder import LATER_SECTIONS
 
 Settings = dict[str, Any]
@@ -100,12 +99,7 @@ class Plan:
 
 def load_plan(path: Path, overrides: Sequence[str], out: Path) -> Plan:
     """Read a comparison's file. Overrides are settings of the base, or of the arena: `arena.turns=2000`."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such configuration file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise ConfigError(f"{path}: not a TOML file ({error})") from error
+    data = read_toml(path)
     for key in data:
         _check_known(key, ("base", "arena"), "")
     arena = _arena(data.get("arena", {}), [one for one in overrides if one.startswith("arena.")])
@@ -190,14 +184,8 @@ def _start(arena: ArenaConfig, base: Settings, config: Config, task: str, seed: 
 
 
 def _arena(data: Settings, overrides: Sequence[str]) -> ArenaConfig:
-    for override in overrides:
-        key, equals, text = override.removeprefix("arena.").partition("=")
-        if not equals:
-            raise ConfigError(f"override {override!r}: expected key=value")
-        try:
-            data[key.strip()] = tomllib.loads(f"x = {text}")["x"]
-        except tomllib.TOMLDecodeError:
-            data[key.strip()] = text.strip()
+    for key, value in map(override, overrides):
+        data[key.removeprefix("arena.")] = value
     for key in data:
         _check_known(key, tuple(ArenaConfig.model_fields), "arena.")
     try:

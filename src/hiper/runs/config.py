@@ -313,13 +313,17 @@ class Config(Section):
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a TOML file and apply `key=value` overrides (dotted keys, TOML values; bare words are strings)."""
+    return make_config(read_toml(path), overrides)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A configuration file as it stands."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such configuration file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: not a TOML file ({error})") from error
-    return make_config(data, overrides)
 
 
 def make_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
@@ -327,11 +331,9 @@ def make_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
 
     Splits that are not given are those of the environment: the configuration that comes out names them.
     """
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals:
-            raise ConfigError(f"override {override!r}: expected key=value")
-        _set(data, key.strip().split("."), _value(value.strip()))
+    for text in overrides:
+        key, value = override(text)
+        _set(data, key.split("."), value)
     try:
         config = Config.model_validate(_over(Config().model_dump(), data))
         config = Config.model_validate(_over(config.model_dump(), _over(_splits(config.env.name, data), data)))
@@ -396,11 +398,15 @@ def _over(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _value(text: str) -> object:
+def override(text: str) -> tuple[str, object]:
+    """Key and value of `key=value`: a TOML value, else a string."""
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise ConfigError(f"override {text!r}: expected key=value")
     try:
-        return tomllib.loads(f"x = {text}")["x"]
+        return key, tomllib.loads(f"x = {value}")["x"]
     except tomllib.TOMLDecodeError:
-        return text
+        return key, value
 
 
 def _set(data: dict[str, Any], path: list[str], value: object) -> None:
