@@ -46,7 +46,7 @@ def model(tmp_path: Path) -> Path:
         ("env.train_split=trian", "valid_seen, valid_unseen; did you mean 'train'?"),
         ("eval.splits=['test']", "unknown split 'test'; known: train, valid_seen, valid_unseen"),
         ("env.options.sise=small", "got an unexpected keyword argument 'sise'"),
-        ("model.path=/no/such/model", "/no/such/model: no tokenizer could be loaded"),
+        ("model.path=/no/such/model", "/no/such/model: no such model or run folder"),
         (
             "sampling.max_reply=3",
             "even '<switch>SWITCH</switch><subgoal>find mug</subgoal><action>go to desk 1</action>' is",
@@ -134,9 +134,11 @@ def test_unknown_game(command: list[str], tmp_path: Path, refused: Refused) -> N
 
 
 def test_unknown_model(tmp_path: Path, refused: Refused) -> None:
-    assert refused("eval", str(tmp_path / "none")) == f"{tmp_path}/none: no such model or run folder"
-    assert refused("play", "nosuch", "--watch") == "nosuch: no such model or run folder"
-    assert refused("eval", "src/nosuch") == "src/nosuch: no such model or run folder"  # a folder, not a hub name
+    hub = " (a hub name is ORGANISATION/NAME)"
+    assert refused("eval", str(tmp_path / "none")) == f"{tmp_path}/none: no such model or run folder{hub}"
+    assert refused("play", "nosuch", "--watch") == f"nosuch: no such model or run folder{hub}"
+    assert refused("eval", "src/nosuch") == f"src/nosuch: no such model or run folder{hub}"  # a folder, not a hub name
+    assert refused("eval", str(tmp_path)) == f"{tmp_path}: neither a run nor a model lies there (no config.json)"
     assert refused("eval", "nobody/nothing").startswith("nobody/nothing: no tokenizer could be loaded")
 
 
@@ -144,7 +146,7 @@ def test_unknown_model(tmp_path: Path, refused: Refused) -> None:
     ("name", "said"),
     [
         ("tokenizer.json", "tokenizer"),
-        ("config.json", "no causal language model could be loaded"),
+        ("config.json", "neither a run nor a model lies there"),
         ("model.safetensors", "no causal language model could be loaded"),
     ],
 )

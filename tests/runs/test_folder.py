@@ -8,13 +8,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from hiper.cli import main
+from hiper.models import ModelError
 from hiper.records import read_jsonl, read_trajectories
-from hiper.runs.checkpoint import CheckpointError, Progress, trained_with
+from hiper.runs.checkpoint import CheckpointError, Progress, load_policy, resolve_model, trained_with
 from hiper.runs.compare import _give_away
 from hiper.runs.config import ConfigError, load_config, make_config
 from hiper.runs.folder import RunFolder, _git_commit
+from hiper.runs.setup import build_policy
+from hiper.runs.world import World
 from tests.runs.tiny import carry_out, config_file, contents, metrics, saved, tiny
 
 CHECKPOINT = {
@@ -166,6 +170,54 @@ def test_a_run_whose_weights_were_given_away_keeps_its_numbers(
     _give_away(out)
     assert "holds a run that is over and keeps no weights" in refused(capsys, out)
     assert metrics(out) == metrics(finished)
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    for checkpoint in (out / "checkpoints").iterdir():
+        shutil.rmtree(checkpoint)
+    assert "the checkpoints of this run are gone" in refused(capsys, out)
+    assert metrics(out) == metrics(finished)
+    with pytest.raises(ModelError, match="a run without a checkpoint"):
+        resolve_model(str(out))
+
+
+def test_the_model_that_training_began_with_must_be_there(tmp_path: Path) -> None:
+    """The KL term is measured from it."""
+    settings = ("train.kl_coef=0.1", "train.steps=2", "checkpoint_every=1")
+    carry_out(tmp_path, *settings)
+    for gone in ("sft-000003", "step-000002"):
+        shutil.rmtree(tmp_path / "checkpoints" / gone)
+    with pytest.raises(CheckpointError, match=r"sft-000003, the model that training began with, is gone"):
+        carry_out(tmp_path, *settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("environment.json", b'{"env', "environment.json is damaged"),
+        ("metrics.jsonl", b'{"step": 1}\n', "metrics.jsonl: a row without stage and step; remove that line to go on"),
+        ("metrics.jsonl", b'{"stage": "sft"}\n\xff\xfe', "metrics.jsonl: not text from byte 17 on"),
+    ],
+)
+def test_damaged_logs_are_named(
+    name: str, damage: bytes, said: str, unfinished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (unfinished / name).write_bytes(damage)
+    assert said in refused(capsys, unfinished)
+
+
+def test_training_begins_from_a_run_as_it_stands(finished: Path, tmp_path: Path) -> None:
+    """`model.path` takes a run folder, as `hiper eval` does."""
+    config = tiny(f"model.path={finished}")
+    world = World(config.env)
+    begun = build_policy(config, world).state_dict()
+    last = load_policy(finished / "checkpoints" / "step-000003").state_dict()
+    assert all(torch.equal(begun[name], last[name]) for name in last)
+    world.close()
 
 
 def test_settings_of_a_run_that_this_version_does_not_know_are_named_with_their_file(

@@ -78,7 +78,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         capacity=arguments.capacity,
         all_views=arguments.compat,
         save=None if arguments.save is None else Path(arguments.save),
-        on_split=lambda split, total: screen.stage(split, 0, total),
+        on_split=lambda split, total: screen.begin(split, 0, total),
         on_done=lambda episode: screen.tick(),
     )
     screen.close()

@@ -37,7 +37,11 @@ class Screen:
         self._working = ""
 
     def stage(self, name: str, done: int, total: int) -> None:
-        """A stage begins (or is taken up at step `done`)."""
+        """A stage of a run begins (or is taken up at step `done`)."""
+        self.begin(STAGES[name], done, total)
+
+    def begin(self, name: str, done: int, total: int) -> None:
+        """Something that is counted begins."""
         self.close()
         self._say_head()
         self._begin, self._done_before = time.monotonic(), done
@@ -52,9 +56,9 @@ class Screen:
                 *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console
             )
             self._bar.start()
-            self._task = self._bar.add_task(STAGES.get(name, name), total=total, completed=done, text="")
+            self._task = self._bar.add_task(name, total=total, completed=done, text="")
         else:
-            self.say(f"{STAGES.get(name, name)}: {done} of {total} done")
+            self.say(f"{name}: {done} of {total} done")
 
     def step(self, stage: str, step: int, total: int, row: Row) -> None:
         """One step is done."""

@@ -108,7 +108,10 @@ def read_jsonl(path: Path) -> list[JSON]:
     """All rows of a JSONL file; [] where there is none. A torn last line (a killed writer) is left out."""
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path}: not text from byte {error.start} on; cut it off there to go on") from error
     lines = text.splitlines()
     rows: list[JSON] = []
     for number, line in enumerate(lines, start=1):

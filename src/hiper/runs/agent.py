@@ -1,13 +1,11 @@
 """Opening an agent by what a person types: a run, a model folder or hub name, a scripted agent, or a server."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hiper.agents import ExpertSampler, RandomSampler
-from hiper.models import Policy
 from hiper.models.openai import OpenAISampler
-from hiper.runs.checkpoint import load_policy, resolve_model, trained_with
+from hiper.runs.checkpoint import open_model, resolve_model, trained_with
 from hiper.runs.config import Config, ConfigError, make_config
 from hiper.runs.setup import build_interface, build_sampler, set_up_torch
 
@@ -50,14 +48,8 @@ def open_agent(
 
 def _open_model(name: str, overrides: Sequence[str], temperature: float) -> tuple[Config, Any, bool]:
     """A policy with the configuration that lies in its folder (checkpoints carry the one they were trained with)."""
-    place = Path(name)
-    is_local = place.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1 or place.parent.is_dir()
-    folder = resolve_model(name) if is_local else None
+    folder = resolve_model(name)
     config = make_config((folder and trained_with(folder)) or {}, overrides)
     set_up_torch(config.threads, config.model.device)
-    m = config.model
-    if folder is None:
-        policy = Policy.load(name, device=m.device, dtype=m.dtype)
-    else:
-        policy = load_policy(folder, device=m.device, dtype=m.dtype)
+    policy = open_model(name, device=config.model.device, dtype=config.model.dtype)
     return config, build_sampler(config, policy, temperature=temperature), False

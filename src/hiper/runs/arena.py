@@ -100,6 +100,8 @@ class Plan:
 def load_plan(path: Path, overrides: Sequence[str], out: Path) -> Plan:
     """Read a comparison's file. Overrides are settings of the base, or of the arena: `arena.turns=2000`."""
     data = read_toml(path)
+    if "arena" not in data and "base" not in data:
+        raise ConfigError(f"{path} is no comparison (it has no [arena]); hiper train takes the configuration of a run")
     for key in data:
         _check_known(key, ("base", "arena"), "")
     arena = _arena(data.get("arena", {}), [one for one in overrides if one.startswith("arena.")])

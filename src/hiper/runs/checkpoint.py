@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from hiper.learn import Optimizer
 from hiper.models import ModelError, Policy
-from hiper.records import CHECKPOINT_FOLDER
+from hiper.records import CHECKPOINT_FOLDER, CONFIG_FILE
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
@@ -170,9 +170,22 @@ def prune(parent: Path, stage: str, keep: int) -> None:
         shutil.rmtree(old)
 
 
-def resolve_model(name: str) -> Path:
-    """A checkpoint or model folder from what a person types: that folder, or a run folder (its best or last one)."""
+def open_model(name: str, *, device: str = "cpu", dtype: str = "float32") -> Policy:
+    """The policy that a person names: a run folder, a checkpoint, a transformers folder or a hub name."""
+    folder = resolve_model(name)
+    if folder is None:
+        return Policy.load(name, device=device, dtype=dtype)
+    return load_policy(folder, device=device, dtype=dtype)
+
+
+def resolve_model(name: str) -> Path | None:
+    """The folder of a model: that folder, or of a run its best or last checkpoint. None: the name is one of the hub."""
     path = Path(name)
+    is_local = path.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1 or path.parent.is_dir()
+    if not is_local:
+        return None
+    if not path.is_dir():
+        raise ModelError(f"{name}: no such model or run folder (a hub name is ORGANISATION/NAME)")
     parent = path / CHECKPOINT_FOLDER
     if (parent / BEST).is_dir():
         return parent / BEST
@@ -180,8 +193,10 @@ def resolve_model(name: str) -> Path:
         found = checkpoints(parent, stage)
         if found:
             return found[-1]
-    if not path.is_dir():
-        raise ModelError(f"{name}: no such model or run folder")
+    if (path / CONFIG_FILE).is_file():
+        raise ModelError(f"{name}: a run without a checkpoint: none was saved yet, or they are gone")
+    if not (path / "config.json").is_file():
+        raise ModelError(f"{name}: neither a run nor a model lies there (no config.json)")
     return path
 
 

@@ -125,7 +125,8 @@ def _is_of(job: Job) -> bool:
 
 
 def state(job: Job) -> str:
-    """How far a job is, in a word."""
+    """How far a job is, in a word. Raises ConfigError where its folder holds a run with other settings."""
+    RunFolder(job.out, job.config).check()
     if finished(job):
         return "done"
     return "begun" if job.out.exists() else "to do"

@@ -313,7 +313,10 @@ class Config(Section):
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a TOML file and apply `key=value` overrides (dotted keys, TOML values; bare words are strings)."""
-    return make_config(read_toml(path), overrides)
+    data = read_toml(path)
+    if "arena" in data:
+        raise ConfigError(f"{path} is a comparison; hiper compare takes it")
+    return make_config(data, overrides)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from hiper.records import (
     EVALS_FILE,
     METRICS_FILE,
     TRAJECTORY_FOLDER,
+    FileError,
     Trajectory,
     append_jsonl,
     read_jsonl,
@@ -70,6 +71,10 @@ class RunFolder:
         if folder.is_given_away():
             raise ConfigError(
                 f"{path} holds a run that is over and keeps no weights; choose another --out, or remove it"
+            )
+        if folder.has_lost_its_checkpoints():
+            raise ConfigError(
+                f"{path}: the checkpoints of this run are gone, so it cannot go on; choose another --out, or remove it"
             )
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
         (path / TRAJECTORY_FOLDER).mkdir(exist_ok=True)
@@ -134,7 +139,10 @@ class RunFolder:
         }
         since = [progress.stage, progress.step]
         is_new = since == ["sft", 0] or not file.exists()  # an earlier attempt may have had other settings
-        begun: dict[str, Any] = now if is_new else json.loads(file.read_text(encoding="utf-8"))
+        try:
+            begun: dict[str, Any] = now if is_new else json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ConfigError(f"{file} is damaged ({error}); remove it to go on: only what it tells is lost") from error
         before = [one for one in begun.get("sessions", []) if _order(one.get("since")) < _order(since)]
         write_whole(file, json.dumps({**begun, "sessions": [*before, {**now, "since": since}]}, indent=1))
 
@@ -174,6 +182,17 @@ class RunFolder:
         """Whether the run is over and its weights are gone: a comparison keeps numbers only, unless it is told to."""
         return (self.path / DONE_FILE).exists()
 
+    def has_lost_its_checkpoints(self) -> bool:
+        """Whether rows tell of steps after which there must have been one."""
+        if self.latest() is not None:
+            return False
+        rows = (self.path / METRICS_FILE, self.path / EVALS_FILE)
+        places = [_place(row, file) for file in rows for row in read_jsonl(file)]
+        return any(
+            step > self.config.checkpoint_every or (stage == "train" and self.config.sft.steps > 0)
+            for stage, step in places
+        )
+
     def has_begun(self) -> bool:
         """Whether there is anything that a run with other settings must not continue."""
         rows = (self.path / name for name in (METRICS_FILE, EVALS_FILE))
@@ -196,9 +215,17 @@ class RunFolder:
         for name in (METRICS_FILE, EVALS_FILE):
             file = self.path / name
             rows = read_jsonl(file)
-            kept = [row for row in rows if _order([row["stage"], row["step"]]) <= limit]
+            kept = [row for row in rows if _order(_place(row, file)) <= limit]
             if len(kept) != len(rows) or _is_torn(file):
                 write_whole(file, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def _place(row: Row, file: Path) -> tuple[str, int]:
+    """Stage and step of a row."""
+    stage, step = row.get("stage"), row.get("step")
+    if stage not in PREFIX or not isinstance(step, int):
+        raise FileError(f"{file}: a row without stage and step; remove that line to go on: {json.dumps(row)[:80]}")
+    return str(stage), step
 
 
 def _order(place: Sequence[object] | None) -> tuple[int, int]:

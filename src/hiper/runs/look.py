@@ -77,7 +77,7 @@ def evaluate_agent(
     kept: list[Trajectory] = []
     for view, seen in (_views(config, where.overrides) if all_views else {"": config}).items():
         world = World(seen.env)
-        for split in splits or about(seen.env.name).eval_splits:
+        for split in dict.fromkeys(splits or about(seen.env.name).eval_splits):
             count = tries * len(world.all_tasks(split, limit=episodes, seed=seed))
             on_split(f"{split}, {view}" if view else split, count)
             row, played = evaluate(

@@ -13,9 +13,9 @@ from hiper.models import Policy, describe
 from hiper.records import METRICS_FILE, Trajectory, read_jsonl
 from hiper.runs.checkpoint import (
     BEST,
+    PREFIX,
     CheckpointError,
     Progress,
-    checkpoints,
     load_best,
     load_optimizer,
     load_policy,
@@ -63,9 +63,15 @@ class Run:
             for split in dict.fromkeys((self.config.env.train_split, *self.config.eval.all_splits)):
                 self.world.names(split)  # a split that is not there is known now, not after hours
             policy, progress = self._restore()
+            games = (
+                f"{self.config.env.data}" if self.config.env.data else "generated (env.data=PATH plays official ones)"
+            )
+            self.watcher.say(f"games: {self.config.env.name}, {games}")
             self.folder.note_session(dict(self.world.identity(self.config.env.train_split)), progress)
             if progress.stage == "sft":
                 policy, progress = self._imitate(policy, progress)
+                if self._stop:
+                    raise Stopped("stopped after imitation, which is saved")
             if not only_imitation and (self.config.train.steps or self.config.train.turns):
                 self._train(policy, progress)
         self.world.close()
@@ -135,10 +141,12 @@ class Run:
 
     def _reference(self) -> Policy:
         """The model that training started from: the end of imitation, or what the configuration names."""
-        imitated = checkpoints(self.folder.checkpoints, "sft")
-        if imitated:
-            return self._load(imitated[-1])
-        return build_policy(self.config, self.world)
+        if not self.config.sft.steps:
+            return build_policy(self.config, self.world)
+        imitated = self.folder.checkpoints / f"{PREFIX['sft']}{self.config.sft.steps:06d}"
+        if not imitated.is_dir():
+            raise CheckpointError(f"{imitated}, the model that training began with, is gone")
+        return self._load(imitated)
 
     def _load(self, checkpoint: Path) -> Policy:
         return load_policy(checkpoint, device=self.config.model.device, dtype=self.config.model.dtype)
@@ -226,6 +234,8 @@ class Run:
         e = self.config.eval
         known = {row["split"] for row in self.folder.evaluations() if (row["stage"], row["step"]) == (stage, step)}
         for split in [split for split in splits if split not in known]:
+            if final and self._stop:  # all that training did is saved
+                raise Stopped(f"stopped before the evaluation on {split}")
             begin = time.perf_counter()
             sampler = build_sampler(self.config, policy, temperature=e.temperature)
             row, episodes = evaluate(
