@@ -178,4 +178,4 @@ def test_presets() -> None:
     assert settings["vocab_size"] == 304  # the next multiple of 16
     policy = Policy.build(settings, train_tokenizer(TEXTS, size=290), seed=0)
     millions = sum(p.numel() for p in policy.lm.parameters()) / 1e6
-    assert describe(policy) == f'"qwen2" {millions:.2f}M parameters, {len(policy.tokenizer)} tokens, context 64'
+    assert describe(policy) == f"{millions:.2f}M parameters (qwen2), {len(policy.tokenizer)} tokens, context 64"

@@ -118,6 +118,8 @@ def test_overrides_are_toml_values_and_bare_words_strings() -> None:
         ("train.value_coef=inf", "train.value_coef: Input should be"),
         ("train.optim.beta2=1", "train.optim.beta2: Input should be less than 1 (got 1)"),
         ("train.dual_clip=0.5", "train.dual_clip: Value error, expected 0 or more than 1"),
+        ("eval.splits=valid_seen", 'eval.splits: expected a list, such as ["a", "b"] (got \'valid_seen\')'),
+        ("credit=hae", "credit: expected a section, not a value (got 'hae')"),
         ("agent.interface=chat", "agent.interface: Input should be 'plan_execute', "),
         ("env.options.size=[1]", "env.options.size"),
         ("seed.x=1", "seed: Input should be a valid integer"),

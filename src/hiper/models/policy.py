@@ -3,7 +3,6 @@
 Shapes: N packed tokens, M chosen positions, V vocabulary, E width of the trunk.
 """
 
-import json
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -183,7 +182,7 @@ def pack(documents: list[tuple[int, ...]], device: torch.device) -> tuple[Tensor
 
 
 def describe(policy: Policy) -> str:
-    """One line: architecture, parameters, vocabulary, context."""
+    """One line: parameters, architecture, vocabulary, context."""
     count = sum(p.numel() for p in policy.lm.parameters())
-    kind = json.dumps(policy.lm.config.model_type)
-    return f"{kind} {count / 1e6:.2f}M parameters, {len(policy.tokenizer)} tokens, context {policy.max_length}"
+    kind = policy.lm.config.model_type
+    return f"{count / 1e6:.2f}M parameters ({kind}), {len(policy.tokenizer)} tokens, context {policy.max_length}"

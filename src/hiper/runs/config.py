@@ -431,7 +431,8 @@ def _explain(error: ValidationError) -> str:
             return f"unknown key {key!r}; did you mean {near[0]!r}?"
         (nearest,) = difflib.get_close_matches(key, list(keys()), n=1, cutoff=0.0)
         return f"unknown key {key!r}; the nearest is {nearest!r} (hiper train CONFIG --dry-run prints all)"
-    return f"{key}: {first['msg']} (got {first['input']!r})"
+    said = {"tuple_type": 'expected a list, such as ["a", "b"]', "model_type": "expected a section, not a value"}
+    return f"{key}: {said.get(first['type'], first['msg'])} (got {first['input']!r})"
 
 
 def keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:

@@ -82,7 +82,8 @@ class Run:
         if latest is None:
             self.folder.rewind(None)
             policy = build_policy(self.config, self.world)
-            self.watcher.say(f"model: {describe(policy)}")
+            name = self.config.model.path or f"built from scratch, {self.config.model.preset}"
+            self.watcher.say(f"model: {name}, {describe(policy)}")
             return policy, Progress(stage="sft", step=0)
         policy = self._load(latest)
         progress = load_progress(latest)
