@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from hiper.cli import main
 from hiper.cli.show import Screen
@@ -328,6 +330,19 @@ def test_how_far_a_long_import_is(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     for done in range(6):
         screen.work("reading", done, 5)
     assert capsys.readouterr().err.splitlines()[0].startswith("reading: 20%  left ")
+
+
+@pytest.mark.parametrize("width", [70, 80, 140])
+def test_the_bar_of_a_run_fits_and_says_what_is_left(width: int) -> None:
+    screen = Screen()
+    screen.console, screen.is_live = Console(file=io.StringIO(), force_terminal=True, width=width), True
+    screen.stage("train", 0, 250)
+    row = {"rollout/success": 0.79, "rollout/turns": 11.5, "rollout/switches": 2.8, "rollout/valid_rate": 0.8}
+    screen.step("train", 240, 250, row)
+    screen.close()
+    bar = Text.from_ansi(screen.console.file.getvalue()).plain.splitlines()[-1]
+    assert re.search(r"HiPER .* 240/250 success 79%  turns 11\.5 .*left [\d:-]+$", bar.rstrip())
+    assert "…" not in bar
 
 
 def test_doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

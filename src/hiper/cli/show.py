@@ -36,6 +36,11 @@ class Screen:
         self._last_line = 0.0
         self._working = ""
 
+    @property
+    def _is_narrow(self) -> bool:
+        """Too narrow for all that a step has to say."""
+        return self.console.width < 130
+
     def stage(self, name: str, done: int, total: int) -> None:
         """A stage of a run begins (or is taken up at step `done`)."""
         self.begin(STAGES[name], done, total)
@@ -46,15 +51,11 @@ class Screen:
         self._say_head()
         self._begin, self._done_before = time.monotonic(), done
         if self.is_live:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[text]}"),
-            )
-            self._bar = Progress(
-                *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console
-            )
+            text = TextColumn("{task.fields[text]}")
+            columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), text, TimeElapsedColumn()]
+            if self._is_narrow:
+                columns = [TextColumn("{task.description}"), BarColumn(8), MofNCompleteColumn(), text]
+            self._bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=self.console)
             self._bar.start()
             self._task = self._bar.add_task(name, total=total, completed=done, text="")
         else:
@@ -64,6 +65,7 @@ class Screen:
         """One step is done."""
         text = _digest(stage, row)
         if self._bar is not None and self._task is not None:
+            text = "  ".join(text.split("  ")[:2]) if self._is_narrow else text
             self._bar.update(self._task, completed=step, text=text)
             return
         if stage == "train" or step == total or time.monotonic() - self._last_line > 10:
