@@ -95,7 +95,16 @@ def _train(sub: "argparse._SubParsersAction[_Parser]") -> None:
 
 def _eval(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("eval", help="play every game of a split; success by task type with 95 %% intervals")
-    p.add_argument("model", help="run or model folder, hub name, 'expert', 'random', or 'openai:NAME' with --base-url")
+    p.description = (
+        "Plays each game of a split once, greedily unless told otherwise, and prints success by task type. A run is "
+        "played in its own environment with its own settings, e.g. `hiper eval runs/mine --data PATH`; the scripted "
+        "expert and a server's model likewise: `hiper eval expert`, `hiper eval openai:NAME --base-url URL`. "
+        "`hiper data` lists the splits."
+    )
+    p.add_argument(
+        "model",
+        help="run or model folder, hub name (ORGANISATION/NAME), 'expert', 'random', or 'openai:NAME' with --base-url",
+    )
     p.add_argument("--env", help="environment (default: the run's, else alfworld)")
     p.add_argument("--data", help='official data, "" for generated games (default: as in the run, else generated)')
     p.add_argument("--split", action="append", help="may be given several times (default: those of the environment)")
@@ -132,8 +141,12 @@ def _eval(sub: "argparse._SubParsersAction[_Parser]") -> None:
 
 def _play(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("play", help="play a game yourself, or watch an agent")
+    p.description = (
+        "Without a model you play: type a command, see what happens. With one you watch it, turn by turn, with its "
+        "subgoals: `hiper play runs/mine`, `hiper play expert`."
+    )
     p.add_argument("model", nargs="?", default="", help="watch this one play: run or model folder, 'expert', 'random'")
-    p.add_argument("--watch", action="store_true", help="watch the model instead of playing")
+    p.add_argument("--watch", action="store_true", help="watch; without a model, the expert")
     p.add_argument("--env", help="environment (default: the run's, else alfworld)")
     p.add_argument("--data", help='official data, "" for generated games (default: as in the run, else generated)')
     p.add_argument("--split", help="default: the last that the environment evaluates on")
@@ -184,6 +197,10 @@ def _serve(sub: "argparse._SubParsersAction[_Parser]") -> None:
 
 def _report(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("report", help="make one self-contained page from the folder of a run or a comparison")
+    p.description = (
+        "Curves, tables and episodes of a run, or table, picture and curves of a comparison, as one page that needs "
+        "nothing else. A run that is still at work can be looked at, too."
+    )
     p.add_argument("folder", help="folder of a run or a comparison")
     p.add_argument("--out", help="file to write (default: report.html, or compare.html, in that folder)")
     p.set_defaults(run=commands.report)
@@ -247,6 +264,7 @@ def _bench(sub: "argparse._SubParsersAction[_Parser]") -> None:
 
 def _doctor(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("doctor", help="say what is installed, what is missing, and what this machine can do")
+    p.description = "Says what is installed, what is missing, and what this machine can do. Exits with 1 where this folder cannot be written to."
     p.add_argument("--json", metavar="FILE", help="write the result there; - for standard output")
     p.set_defaults(run=commands.doctor)
 

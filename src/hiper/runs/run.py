@@ -63,9 +63,7 @@ class Run:
             for split in dict.fromkeys((self.config.env.train_split, *self.config.eval.all_splits)):
                 self.world.names(split)  # a split that is not there is known now, not after hours
             policy, progress = self._restore()
-            games = (
-                f"{self.config.env.data}" if self.config.env.data else "generated (env.data=PATH plays official ones)"
-            )
+            games = self.config.env.data or "generated (env.data=PATH plays official ones)"
             self.watcher.say(f"games: {self.config.env.name}, {games}")
             self.folder.note_session(dict(self.world.identity(self.config.env.train_split)), progress)
             if progress.stage == "sft":
