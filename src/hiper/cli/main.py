@@ -265,8 +265,8 @@ def _bench(sub: "argparse._SubParsersAction[_Parser]") -> None:
 def _doctor(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p = sub.add_parser("doctor", help="say what is installed, what is missing, and what this machine can do")
     p.description = (
-        "Says what is installed, what is missing, and what this machine can do. Exits with 1 where this folder cannot be "
-        "written to."
+        "Says what is installed, what is missing, and what this machine can do. Exits with 1 where this folder cannot "
+        "be written to."
     )
     p.add_argument("--json", metavar="FILE", help="write the result there; - for standard output")
     p.set_defaults(run=commands.doctor)
