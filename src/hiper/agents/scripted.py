@@ -37,7 +37,7 @@ class _Scripted(ABC):
         decision, subgoal, action, is_mistake = self._reply(request, in_force, rng)
         self._subgoals[request.slot] = subgoal
         text = self.interface.format(decision, subgoal, action)
-        self._answers.append(_sample(request.slot, text, is_mistake))
+        self._answers.append(Sample(slot=request.slot, text=text, is_mistake=is_mistake))
 
     def follow(self, request: Request, sample: Sample) -> None:
         """Somebody else has replied to the request: keep in mind which subgoal is in force now."""
@@ -60,19 +60,6 @@ class _Scripted(ABC):
     def close(self, slot: int) -> None:
         """Forget the subgoal of that episode."""
         self._subgoals.pop(slot, None)
-
-
-def _sample(slot: int, text: str, is_mistake: bool) -> Sample:
-    return Sample(
-        slot=slot,
-        text=text,
-        context_ids=(),
-        reply_ids=(),
-        reply_logprobs=(),
-        reply_bytes=(),
-        cut=False,
-        is_mistake=is_mistake,
-    )
 
 
 class ExpertSampler(_Scripted):

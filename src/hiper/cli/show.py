@@ -10,6 +10,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TaskProgressColumn,
     TextColumn,
@@ -52,12 +53,10 @@ class Screen:
         self._begin, self._done_before = time.monotonic(), done
         if self.is_live:
             text = TextColumn("{task.fields[text]}")
-            columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), text, TimeElapsedColumn()]
             if self._is_narrow:
-                columns = [TextColumn("{task.description}"), BarColumn(8), MofNCompleteColumn(), text]
-            self._bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=self.console)
-            self._bar.start()
-            self._task = self._bar.add_task(name, total=total, completed=done, text="")
+                self._open_bar(name, done, total, BarColumn(8), MofNCompleteColumn(), text)
+            else:
+                self._open_bar(name, done, total, BarColumn(), MofNCompleteColumn(), text, TimeElapsedColumn())
         else:
             self.say(f"{name}: {done} of {total} done")
 
@@ -74,6 +73,13 @@ class Screen:
             left = _duration(per_step * (total - step))
             self.say(f"{STAGES.get(stage, stage)} {step}/{total}  {text}  left {left}")
 
+    def _open_bar(self, name: str, done: int, total: int, *columns: ProgressColumn) -> None:
+        """A bar between what is counted and the time that is left."""
+        around = (TextColumn("{task.description}"), *columns, TextColumn("left"), TimeRemainingColumn())
+        self._bar = Progress(*around, console=self.console)
+        self._bar.start()
+        self._task = self._bar.add_task(name, total=total, completed=done, text="")
+
     def tick(self) -> None:
         """One more of what the present stage counts."""
         if self._bar is not None and self._task is not None:
@@ -85,10 +91,7 @@ class Screen:
             self.close()
             self._working, self._begin, self._last_line = name, time.monotonic(), time.monotonic()
             if self.is_live:
-                columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-                self._bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=self.console)
-                self._bar.start()
-                self._task = self._bar.add_task(name, total=total)
+                self._open_bar(name, 0, total, BarColumn(), TaskProgressColumn())
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done)
         elif time.monotonic() - self._last_line > 10 and done:

@@ -108,7 +108,7 @@ class OpenAISampler:
         except ContextFullError:
             if len(messages) == 1:  # not even an episode's beginning fits: a wrong setting, and no end of an episode
                 raise
-            return _sample(slot, "", cut=True, overflow=True)
+            return Sample(slot=slot, text="", cut=True, overflow=True)
         try:
             choice = answer["choices"][0]  # type: ignore[index]
             text, reason = str(choice["message"]["content"] or ""), choice.get("finish_reason")
@@ -117,7 +117,7 @@ class OpenAISampler:
             raise ServerError(f"{self._url}: the answer has no choices[0].message.content") from error
         if reason == "stop" and by_text and stop not in text and text.rstrip():
             text += stop  # servers leave the stop text out
-        return _sample(slot, text, cut=reason == "length")
+        return Sample(slot=slot, text=text, cut=reason == "length")
 
     def _post(self, body: dict[str, object]) -> object:
         """The decoded answer. Waits and tries again where the server is busy; gives up with its own words."""
@@ -143,17 +143,3 @@ class OpenAISampler:
                     raise ServerError(f"{self._url}: cannot be reached ({error}); is the server running?") from error
             time.sleep(pause or 0.0)
         raise AssertionError("unreachable")
-
-
-def _sample(slot: int, text: str, *, cut: bool, overflow: bool = False) -> Sample:
-    """A reply of which only the text is known."""
-    return Sample(
-        slot=slot,
-        text=text,
-        context_ids=(),
-        reply_ids=(),
-        reply_logprobs=(),
-        reply_bytes=(),
-        cut=cut,
-        overflow=overflow,
-    )

@@ -47,7 +47,7 @@ class Sample:
     """The reply to the `Request` of the same slot.
 
     `context_ids` are the ids of that request's prompt. `reply_bytes` holds the bytes of each reply id; joined
-    and decoded (errors="replace") they give `text`. Scripted agents leave all of these empty. `cut`: the
+    and decoded (errors="replace") they give `text`. Scripted agents and servers leave all of these empty. `cut`: the
     reply ran into its length limit. `forced`: the range of its tokens that code wrote (`Request.forced`); they are no
     decision. `overflow`: the context window is full; nothing, or not all, could be
     sampled. `is_mistake`: a demonstrator got this turn wrong on purpose.
@@ -55,11 +55,11 @@ class Sample:
 
     slot: int
     text: str
-    context_ids: tuple[int, ...]
-    reply_ids: tuple[int, ...]
-    reply_logprobs: tuple[float, ...]
-    reply_bytes: tuple[bytes, ...]
-    cut: bool
+    context_ids: tuple[int, ...] = ()
+    reply_ids: tuple[int, ...] = ()
+    reply_logprobs: tuple[float, ...] = ()
+    reply_bytes: tuple[bytes, ...] = ()
+    cut: bool = False
     forced: tuple[int, int] = (0, 0)
     overflow: bool = False
     is_mistake: bool = False

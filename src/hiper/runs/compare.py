@@ -259,8 +259,6 @@ class Comparison:
         worker.process.join()
         state, reason = worker.end
         self._hear(worker, ("share", 1.0))
-        if state == "stopped" and self._asked:
-            return
         if state == "stopped":
             state, reason = "failed", "its process was told to stop; the same command goes on from there"
         if state == "failed" and not reason:
