@@ -58,7 +58,7 @@ def packed(policy: Policy, documents: list[Ids]) -> Tensor:
 
 def packed_padded_attention(policy: Policy, documents: list[Ids]) -> Tensor:
     ids, position, packing = pack(documents, policy.device)
-    return policy.hidden(ids, position, PaddedDocuments(packing.starts))
+    return policy.hidden(ids, position, PaddedDocuments(packing.starts, packing.device))
 
 
 def padded(policy: Policy, documents: list[Ids]) -> Tensor:

@@ -163,8 +163,8 @@ def recomputed(policy: Policy, episode: Episode, said: Sequence[Sample], tempera
         ids += sample.reply_ids
         with torch.no_grad():
             scores = policy.logits(policy.hidden(*pack([ids], policy.device))) / temperature
-        chosen = torch.tensor(ids[start:], dtype=torch.long)
-        out.append(scores[start - 1 : -1].log_softmax(-1).gather(1, chosen[:, None])[:, 0].double().numpy())
+        chosen = torch.tensor(ids[start:], dtype=torch.long, device=scores.device)
+        out.append(scores[start - 1 : -1].log_softmax(-1).gather(1, chosen[:, None])[:, 0].double().cpu().numpy())
     return out
 
 

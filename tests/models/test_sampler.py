@@ -1,5 +1,6 @@
 """The built-in sampler against a slow twin that keeps no cache, and its contract: stops, cuts, overflow, slots."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -76,6 +77,14 @@ def test_replies_do_not_depend_on_company(
     """Any capacity, order of submission, and size of the pieces in which long prompts are read."""
     sampler = TorchSampler(policy, capacity=capacity, max_reply=MAX_REPLY, prefill=prefill)
     assert all_same(play(sampler, EPISODES, order), wanted)
+
+
+def test_replies_by_the_ways_that_a_gpu_takes(
+    policy: Policy, wanted: list[list[Sample]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Slots, "_chunks", Slots._padded)
+    monkeypatch.setattr("hiper.models.attention._WORTH_A_LOOP", math.inf)
+    assert all_same(play(TorchSampler(policy, capacity=3, max_reply=MAX_REPLY), EPISODES), wanted)
 
 
 @pytest.mark.parametrize("prefill", [1, 10, 64])

@@ -9,6 +9,7 @@ Two kinds: `Documents` (training: each document attends to its own past) and `Sl
 the cache of its slot). Shapes: N tokens, H query heads, G key/value heads, D head size, S slots, C slot length.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -26,10 +27,50 @@ VARIANTS = ("softcap", "s_aux", "position_bias")  # what some architectures ask 
 
 
 @dataclass(frozen=True, slots=True)
+class Padding:
+    """Some pieces of a packed row, padded to the longest of them: P pieces of M tokens. The same in all layers."""
+
+    pieces: tuple[int, ...]
+    index_PM: Tensor
+    """Where the token stands in the row; in the padding, the piece's last."""
+    real_N: Tensor
+    """Places of the tokens that are real, when the pieces are flattened."""
+    row_N: Tensor
+    """Places of the same in the row."""
+
+    @classmethod
+    def of(cls, starts: Sequence[int], sizes: Sequence[int], pieces: Sequence[int], device: torch.device) -> "Padding":
+        start = torch.tensor([[starts[i]] for i in pieces])
+        size = torch.tensor([[sizes[i]] for i in pieces])
+        offset = torch.arange(int(size.max()))
+        index = torch.minimum(start + offset, start + size - 1)
+        real = (offset < size).flatten().nonzero()[:, 0]
+        row = index.flatten()[real]
+        return cls(tuple(pieces), index.to(device), real.to(device), row.to(device))
+
+
+def paddings(starts: Sequence[int], sizes: Sequence[int], device: torch.device) -> list[Padding]:
+    """For a GPU, which has no use for a loop over pieces: few groups of alike pieces, no piece padded beyond twice."""
+    groups: list[list[int]] = []
+    for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        if not groups or 2 * sizes[i] < sizes[groups[-1][0]]:
+            groups.append([])
+        groups[-1].append(i)
+    return [Padding.of(starts, sizes, group, device) for group in groups]
+
+
+@dataclass(frozen=True)
 class Documents:
     """Documents laid end to end: document i is tokens [starts[i], starts[i+1])."""
 
     starts: tuple[int, ...]
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 (it is immutable)
+
+    @cached_property
+    def padded(self) -> list[Padding]:
+        sizes = [stop - start for start, stop in pairwise(self.starts)]
+        full = [i for i, size in enumerate(sizes) if size]
+        return paddings([self.starts[i] for i in full], [sizes[i] for i in full], self.device)
 
     @property
     def length(self) -> int:
@@ -46,19 +87,21 @@ class Documents:
         return torch.cat([_causal(q, k, v, scale)[0] for q, k, v in parts], dim=1)
 
     def _padded(self, q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, scale: float) -> Tensor:
-        """Right-padded to the longest document: one kernel call. Causality alone hides the padding."""
-        lengths = torch.tensor(self.starts, device=q_HND.device).diff()
-        longest = int(lengths.max())
-        place = torch.arange(longest, device=q_HND.device)
-        is_real = place < lengths[:, None]
-        index = (torch.tensor(self.starts[:-1], device=q_HND.device)[:, None] + place).clamp(max=self.starts[-1] - 1)
-        q, k, v = (x[:, index].transpose(0, 1) for x in (q_HND, k_GND, v_GND))
-        out_BHLD = _causal(q, k, v, scale)
-        return out_BHLD.transpose(0, 1)[:, is_real]
+        """Right-padded: one kernel call for documents of about one length. Causality alone hides the padding."""
+        out = q_HND.new_empty(*q_HND.shape[:2], v_GND.shape[2])
+        for some in self.padded:
+            q, k, v = (x[:, some.index_PM].transpose(0, 1) for x in (q_HND, k_GND, v_GND))
+            seen_HPMD = _causal(q, k, v, scale).transpose(0, 1)
+            out = out.index_copy(1, some.row_N, seen_HPMD.flatten(1, 2)[:, some.real_N])
+        return out
 
 
 def _causal(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    return sdpa(q, k, v, is_causal=True, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+    shared = q.shape[1] // k.shape[1]
+    if shared > 1 and q.is_cuda and q.dtype not in (torch.float16, torch.bfloat16):
+        # The only fused kernel for these does not know heads that share keys.
+        k, v, shared = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1), 1
+    return sdpa(q, k, v, is_causal=True, scale=scale, enable_gqa=shared > 1)
 
 
 class SlotCache:
@@ -86,8 +129,8 @@ class SlotCache:
             for store, new in ((self.keys, k_GND), (self.values, v_GND)):
                 shape = (self.slots, new.shape[0], self.places, new.shape[2])
                 store.append(torch.zeros(shape, dtype=self.dtype, device=self.device))
-        self.keys[layer][slot_N, :, place_N] = k_GND.transpose(0, 1)
-        self.values[layer][slot_N, :, place_N] = v_GND.transpose(0, 1)
+        self.keys[layer][slot_N, :, place_N] = k_GND.transpose(0, 1).to(self.dtype)
+        self.values[layer][slot_N, :, place_N] = v_GND.transpose(0, 1).to(self.dtype)
 
     def copy_prefix(self, source: int, target: int, length: int) -> None:
         """Give slot `target` the first `length` places of slot `source`."""
@@ -144,6 +187,17 @@ class Slots:
             for one in self.chunks
         ]
 
+    @cached_property
+    def padded(self) -> list[tuple[Padding, Tensor, Tensor]]:
+        """Chunks padded to alike ones, their slots (P,), and what their tokens may see: (P, M, places)."""
+        starts, sizes = [one.start for one in self.chunks], [one.stop - one.start for one in self.chunks]
+        out = []
+        for some in paddings(starts, sizes, self.slot_N.device):
+            length = max(self.chunks[i].end for i in some.pieces)
+            visible = torch.arange(length, device=self.slot_N.device) <= self.place_N[some.index_PM][:, :, None]
+            out.append((some, self.slot_N[some.index_PM[:, 0]], visible))
+        return out
+
     def attend(self, q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, scale: float, layer: int) -> Tensor:
         """Each token attends to its slot's places up to its own; returns (H, N, D)."""
         self.cache.write(layer, self.slot_N, self.place_N, k_GND, v_GND)
@@ -199,22 +253,18 @@ class Slots:
         return torch.cat(out, dim=1)
 
     def _padded(self, q_HMD: Tensor, scale: float, layer: int) -> Tensor:
-        """Chunks padded to the longest; the mask hides later places of the slot and the padding."""
-        device = q_HMD.device
-        start = torch.tensor([one.start for one in self.chunks], device=device)
-        size = torch.tensor([one.stop - one.start for one in self.chunks], device=device)
-        offset = torch.arange(int(size.max()), device=device)
-        is_real = offset < size[:, None]
-        index = torch.minimum(start[:, None] + offset, (start + size - 1)[:, None])
-        place = self.place_N[index]
-        slot = self.slot_N[start]
-        length = int(place.max()) + 1
-        k, v = (store[layer][slot, :, :length] for store in (self.cache.keys, self.cache.values))
-        visible = torch.arange(length, device=device) <= place[:, :, None]
-        q = q_HMD[:, index - self.singles].transpose(0, 1)
-        gqa = q.shape[1] != k.shape[1]
-        out = sdpa(q, k, v, attn_mask=visible[:, None], scale=scale, enable_gqa=gqa)
-        return out.transpose(0, 1)[:, is_real]
+        """Chunks padded; the mask hides later places of the slot. Shared keys: as above, for the same reason."""
+        heads, _, size = q_HMD.shape
+        groups = self.cache.keys[layer].shape[1]
+        out = q_HMD.new_empty(*q_HMD.shape[:2], self.cache.values[layer].shape[3])
+        for some, slot, visible in self.padded:
+            pieces, longest, length = visible.shape
+            k, v = (store[layer][slot, :, :length] for store in (self.cache.keys, self.cache.values))
+            q = q_HMD[:, some.index_PM - self.singles].transpose(0, 1).reshape(pieces, groups, -1, size)
+            seen = sdpa(q, k, v, attn_mask=visible.repeat(1, heads // groups, 1)[:, None], scale=scale)
+            seen_HPMD = seen.reshape(pieces, heads, longest, -1).transpose(0, 1)
+            out[:, some.row_N - self.singles] = seen_HPMD.flatten(1, 2)[:, some.real_N]
+        return out
 
 
 def _one_query(q_SHD: Tensor, k_SGCD: Tensor, v_SGCD: Tensor, last_S: Tensor, scale: float) -> Tensor:
@@ -254,6 +304,7 @@ def packed_attention(
             f"length; a context has {packing.length}"
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    query, key = query.to(value.dtype), key.to(value.dtype)  # rotation leaves them wider where computation is coarser
     out_HND = packing.attend(query[0], key[0], value[0], scale, int(module.layer_idx))  # type: ignore[arg-type]
     return out_HND.transpose(0, 1)[None], None
 

@@ -53,17 +53,33 @@ class Policy(nn.Module):
     """Replies, scores its own tokens and estimates values. One trunk serves all three.
 
     The heads stay in float32 whatever the trunk's precision. There is no dropout: sampler and learner must agree.
+    `mixed`: the trunk's parameters are float32, it computes in bfloat16 (autocast).
     """
 
     def __init__(self, lm: PreTrainedModel, tokenizer: Tokenizer) -> None:
         super().__init__()
         self.lm = lm.eval()
+        self.mixed = False
         self.tokenizer = tokenizer
         self.heads = ValueHeads(lm.config.get_text_config().hidden_size)
 
     @property
     def device(self) -> torch.device:
         return cast(torch.device, self.lm.device)
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What the trunk computes in."""
+        return torch.bfloat16 if self.mixed else self.lm.dtype
+
+    def in_precision(self, dtype: str) -> "Policy":
+        """Give the trunk that precision: "float32", "bfloat16", or "mixed". The value heads stay as they are."""
+        self.mixed = dtype == "mixed"
+        nn.Module.to(self.lm, _parameter_dtype(dtype))
+        return self
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
 
     @property
     def max_length(self) -> int:
@@ -76,7 +92,8 @@ class Policy(nn.Module):
     def hidden(self, ids_N: Tensor, position_N: Tensor, packing: Packing) -> Tensor:
         """Trunk states (N, E) of packed tokens."""
         trunk = self.lm.get_decoder()
-        out = trunk(input_ids=ids_N[None], position_ids=position_N[None], use_cache=False, packing=packing)
+        with self._autocast():
+            out = trunk(input_ids=ids_N[None], position_ids=position_N[None], use_cache=False, packing=packing)
         return cast(Tensor, out.last_hidden_state[0])
 
     def logits(self, hidden_ME: Tensor) -> Tensor:
@@ -84,7 +101,8 @@ class Policy(nn.Module):
 
         V is the tokenizer's size: embeddings are often padded beyond it, and a padding entry must never be sampled.
         """
-        scores = cast(Tensor, self.lm.get_output_embeddings()(hidden_ME))[..., : len(self.tokenizer)]
+        with self._autocast():
+            scores = cast(Tensor, self.lm.get_output_embeddings()(hidden_ME))[..., : len(self.tokenizer)]
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
     def values(self, hidden_ME: Tensor, head_M: Tensor, turn_M: Tensor) -> Tensor:
@@ -106,7 +124,7 @@ class Policy(nn.Module):
         tokenizer = Tokenizer.load(folder)
         try:
             loaded: object = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=getattr(torch, dtype), attn_implementation=ATTENTION, output_loading_info=True
+                folder, dtype=_parameter_dtype(dtype), attn_implementation=ATTENTION, output_loading_info=True
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: no causal language model could be loaded ({first_line(error)})") from error
@@ -115,7 +133,7 @@ class Policy(nn.Module):
             raise ModelError(f"{folder}: the weights lack {', '.join(sorted(info['missing_keys'])[:3])}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            policy = cls._of(lm, tokenizer, str(folder), device=device)
+            policy = cls._of(lm, tokenizer, str(folder), device=device).in_precision(dtype)
         heads = Path(folder) / HEADS_FILE
         if heads.is_file():
             try:
@@ -154,6 +172,10 @@ class Policy(nn.Module):
         return policy
 
 
+def _parameter_dtype(dtype: str) -> torch.dtype:
+    return torch.float32 if dtype == "mixed" else cast(torch.dtype, getattr(torch, dtype))
+
+
 @torch.no_grad()
 def _is_packable(policy: Policy) -> bool:
     """Whether two short documents packed give what the model itself, with its own attention, gives for each alone."""
@@ -178,7 +200,7 @@ def pack(documents: list[tuple[int, ...]], device: torch.device) -> tuple[Tensor
         starts.append(starts[-1] + len(document))
     ids = torch.tensor([i for document in documents for i in document], dtype=torch.long, device=device)
     position = torch.cat([torch.arange(len(d)) for d in documents]).to(device) if documents else ids
-    return ids, position, Documents(tuple(starts))
+    return ids, position, Documents(tuple(starts), device)
 
 
 def describe(policy: Policy) -> str:

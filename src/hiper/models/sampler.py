@@ -68,8 +68,7 @@ class TorchSampler:
         self.prefill = prefill
         self.sampled_tokens = 0
         self.read_tokens = 0
-        dtype = next(policy.lm.parameters()).dtype
-        self._cache = SlotCache(slots=capacity, dtype=dtype, device=policy.device)
+        self._cache = SlotCache(slots=capacity, dtype=policy.compute_dtype, device=policy.device)
         self._slots = [_Slot() for _ in range(capacity)]
         self._busy: dict[int, None] = {}
         self._done: list[Sample] = []

@@ -4,6 +4,8 @@ import copy
 from collections.abc import Callable
 from statistics import median
 
+import torch
+
 from hiper.models import Policy
 from hiper.runs.checkpoint import Progress
 from hiper.runs.config import Config
@@ -48,6 +50,8 @@ def bench(config: Config, rounds: int, say: Callable[[str], None]) -> Row:
         begin = Progress(stage="train", step=t.critic_warmup)  # as in most steps, the policy learns in those timed
         row["train"] = _timed(_training(config, world, policy), begin, rounds, steps=t.steps, turns=t.turns)
     world.close()
+    if policy.device.type == "cuda":
+        row["peak_memory_gib"] = torch.cuda.max_memory_allocated(policy.device) / 2**30
     return row
 
 

@@ -65,9 +65,9 @@ class ModelConfig(Section):
     """Context window of a preset, tokens."""
     device: str = "cpu"
     """torch device."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Parameter type. bfloat16 is for playing: steps far below a 256th of a weight, as at small learning rates, are
-    rounded away in it."""
+    dtype: Literal["float32", "mixed", "bfloat16"] = "float32"
+    """Precision. mixed: parameters in float32 that compute in bfloat16, for a GPU. bfloat16, parameters too, is for
+    playing: steps far below a 256th of a weight, as at small learning rates, are rounded away in it."""
 
 
 class AgentConfig(Section):

@@ -139,8 +139,7 @@ def build_policy(config: Config, world: World) -> Policy:
     policy = Policy.build(shape, tokenizer, seed=config.seed)
     if m.start == "copying":
         begin_copying(policy, seed=config.seed)
-    policy.lm.to(dtype=getattr(torch, m.dtype))  # the value heads stay as they are, as in a model that is loaded
-    return policy.to(m.device)
+    return policy.in_precision(m.dtype).to(m.device)
 
 
 def _check_room(config: Config, tokenizer: Tokenizer) -> None:
