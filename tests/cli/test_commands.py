@@ -136,7 +136,7 @@ def test_eval_prints_one_row_or_a_list(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_each_environment_has_splits_of_its_own(typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
-    shop = ["--env", "webshop", "--set", "env.options.products=60"]
+    shop = ["--env", "webshop", "env.options.products=60"]
     assert main(["eval", "expert", *shop, "--episodes", "2", "--json", "-"]) == 0
     row = json.loads(capsys.readouterr().out)
     assert (row["env"], row["split"], row["episodes"]) == ("webshop", "test", 2)
@@ -149,14 +149,14 @@ def test_each_environment_has_splits_of_its_own(typed: Typed, capsys: pytest.Cap
 
 def test_eval_of_several_tries_says_what_rl_can_choose_from(capsys: pytest.CaptureFixture[str]) -> None:
     few = ["--env", "few", "--split", "valid_seen", "--episodes", "2", "--max-turns", "3"]
-    assert main(["eval", str(tiny_model()), *few, "--tries", "2", "--temperature", "1", "--set", "threads=1"]) == 0
+    assert main(["eval", str(tiny_model()), *few, "--tries", "2", "--temperature", "1", "threads=1"]) == 0
     said = " ".join(capsys.readouterr().err.split())
     assert "valid_seen: in 2 tries 0.0% of the games were won at least once, 0.0% always." in said
     assert "it has 0.0% of the games to learn from" in said
 
 
 def test_eval_in_every_view_of_the_environment(capsys: pytest.CaptureFixture[str], refused: Callable[..., str]) -> None:
-    shop = ["eval", "expert", "--env", "webshop", "--set", "env.options.products=60", "--episodes", "3"]
+    shop = ["eval", "expert", "--env", "webshop", "env.options.products=60", "--episodes", "3"]
     assert main([*shop, "--compat", "--json", "-"]) == 0
     out, err = capsys.readouterr()
     rows = json.loads(out)
@@ -173,14 +173,14 @@ def test_eval_in_every_view_of_the_environment(capsys: pytest.CaptureFixture[str
     assert "view" not in row
     assert {**row, "view": "default"} == rows[0]
 
-    said = refused(*shop, "--compat", "--set", "env.options.compat=princeton")
+    said = refused(*shop, "--compat", "env.options.compat=princeton")
     assert said == "env.options.compat is what the views differ in: leave out either the setting or the views"
     said = refused("eval", "random", "--env", "few", "--compat")
     assert said == "environment 'few' has one view only: there is nothing to compare it with"
 
 
 def test_eval_of_a_model_folder_with_settings(capsys: pytest.CaptureFixture[str]) -> None:
-    settings = ["--set", "agent.header=none", "--set", "threads=1", "--set", "agent.layout=window"]
+    settings = ["agent.header=none", "threads=1", "agent.layout=window"]
     settings += ["--max-turns", "2", "--episodes", "3", "--split", "train", "--temperature", "1", "--capacity", "2"]
     assert main(["eval", str(tiny_model()), "--env", "few", *settings, "--json", "-"]) == 0
     row = json.loads(capsys.readouterr().out)
@@ -230,7 +230,7 @@ def test_an_agent_trained_in_one_view_is_evaluated_in_both(tmp_path: Path, capsy
 
 
 def test_buying_the_wrong_thing_oneself(typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
-    shop = ["--env", "webshop", "--set", "env.options.products=30"]
+    shop = ["--env", "webshop", "env.options.products=30"]
     typed("search[<r> ]\n\n")
     assert main(["play", *shop]) == 0
     product = re.findall(r"^click\[(b\w{9})\]$", capsys.readouterr().out, flags=re.MULTILINE)[-1]

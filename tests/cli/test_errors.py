@@ -195,7 +195,9 @@ def test_a_drill_is_no_demonstration(config: str, tmp_path: Path, model: Path, r
 
 
 def test_an_interface_that_the_model_was_not_made_for_is_no_error(refused: Refused) -> None:
-    assert "agent.interface" in refused("eval", "expert", "--set", "agent.interface=chat")
+    assert "agent.interface" in refused("eval", "expert", "agent.interface=chat")
+    assert "seed is that of training and has no part here: give --seed" in refused("eval", "expert", "seed=3")
+    assert "override 'steps': expected key=value" in refused("eval", "expert", "steps")
 
 
 # Servers

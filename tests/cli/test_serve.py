@@ -71,8 +71,8 @@ def test_bad_input(serve: Refused, refused: Refused, tmp_path: Path) -> None:
     assert serve("--episode", "0").endswith("--episode needs --replay")
     assert serve("--replay", str(tmp_path / "none.jsonl")) == f"{tmp_path}/none.jsonl: No such file or directory"
     assert "unknown split 'tset'; known: test, validation, train, all; did you mean 'test'?" in serve("--split", "tset")
-    assert "unknown key 'env.optoins'" in serve("--set", "env.optoins.products=3")
-    assert "unexpected keyword argument 'produkts'" in serve("--set", "env.options.produkts=3")
+    assert "unknown key 'env.optoins'" in serve("env.optoins.products=3")
+    assert "unexpected keyword argument 'produkts'" in serve("env.options.produkts=3")
     assert refused("serve", "webshop", "--data", str(tmp_path / "none")).startswith(f"{tmp_path}/none is no folder")
 
 

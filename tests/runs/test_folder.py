@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hiper.cli import main
 from hiper.models import ModelError
@@ -261,6 +262,14 @@ def test_without_the_damaged_checkpoint_the_run_goes_on_from_the_one_before(unfi
     run = carry_out(unfinished)
     assert any(text.endswith("sft-000003") for text in run.watcher.said)  # type: ignore[attr-defined]
     assert_same_end(unfinished, finished)
+
+
+def test_tensorboard_shows_each_step_once(unfinished: Path) -> None:
+    shutil.rmtree(unfinished / "checkpoints" / "step-000002")
+    carry_out(unfinished)
+    events = EventAccumulator(str(unfinished / "tensorboard")).Reload()
+    assert [one.step for one in events.Scalars("sft/learn/loss")] == [1, 2, 3]
+    assert [one.step for one in events.Scalars("train/rollout/success")] == [1, 2, 3]
 
 
 def test_a_torn_last_row_and_half_a_checkpoint_are_overlooked(unfinished: Path, finished: Path) -> None:

@@ -168,7 +168,7 @@ def serve(arguments: argparse.Namespace) -> int:
             port=arguments.port,
             replay=None if arguments.replay is None else Path(arguments.replay),
             episode=arguments.episode,
-            overrides=tuple(arguments.set),
+            overrides=tuple(arguments.overrides),
         )
     )
     with site:
@@ -303,7 +303,9 @@ def doctor(arguments: argparse.Namespace) -> int:
 def _where(arguments: argparse.Namespace) -> "Where":
     from hiper.runs.look import Where
 
-    return Where(env=arguments.env, data=arguments.data, max_turns=arguments.max_turns, overrides=tuple(arguments.set))
+    return Where(
+        env=arguments.env, data=arguments.data, max_turns=arguments.max_turns, overrides=tuple(arguments.overrides)
+    )
 
 
 def _emit(target: str | None, result: object) -> None:

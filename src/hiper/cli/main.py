@@ -127,13 +127,7 @@ def _eval(sub: "argparse._SubParsersAction[_Parser]") -> None:
     )
     p.add_argument("--base-url", default="http://localhost:8000/v1", help="of an OpenAI-compatible server")
     p.add_argument("--capacity", type=int, help="episodes at once (default: a run's own, else 128; servers: 16)")
-    p.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any setting, e.g. agent.layout=window",
-    )
+    p.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="settings, e.g. agent.layout=window")
     p.add_argument("--save", metavar="FILE", help="write the episodes there (.jsonl or .jsonl.zst)")
     p.add_argument("--json", metavar="FILE", help="write the result there; - for standard output")
     p.set_defaults(run=commands.evaluate)
@@ -154,13 +148,7 @@ def _play(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p.add_argument("--seed", type=_count, default=0, help="of the game and of sampling (default: %(default)s)")
     p.add_argument("--temperature", type=_temperature, default=0.0, help="0 is greedy (default: %(default)s)")
     p.add_argument("--max-turns", type=int, help="turn limit (default: the run's, else 50)")
-    p.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any setting, e.g. env.options.chain=2",
-    )
+    p.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="settings, e.g. env.options.chain=2")
     p.set_defaults(run=commands.play)
 
 
@@ -186,11 +174,11 @@ def _serve(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p.add_argument("--episode", type=_count, help="begin with this one of them, from 0 (default: their list)")
     p.add_argument("--port", type=_port, default=8080, help="0 takes any that is free (default: %(default)s)")
     p.add_argument(
-        "--set",
-        action="append",
+        "overrides",
+        nargs="*",
         default=[],
-        metavar="KEY=VALUE",
-        help="any setting of the environment, e.g. env.options.human_goals=true",
+        metavar="key=value",
+        help="settings of the environment, e.g. env.options.human_goals=true",
     )
     p.set_defaults(run=commands.serve)
 
@@ -343,4 +331,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"unrecognized arguments: {' '.join(strange)}")
     if rest:
         arguments.overrides = [*arguments.overrides, *rest]
+    if "=" in getattr(arguments, "model", "") and not Path(arguments.model).exists():  # `hiper play key=value`
+        arguments.overrides.insert(0, arguments.model)
+        arguments.model = ""
     return arguments

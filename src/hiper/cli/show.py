@@ -62,10 +62,10 @@ class Screen:
 
     def step(self, stage: str, step: int, total: int, row: Row) -> None:
         """One step is done."""
-        text = _digest(stage, row)
+        figures = _digest(stage, row)
+        text = "  ".join(figures)
         if self._bar is not None and self._task is not None:
-            text = "  ".join(text.split("  ")[:2]) if self._is_narrow else text
-            self._bar.update(self._task, completed=step, text=text)
+            self._bar.update(self._task, completed=step, text="  ".join(figures[:2]) if self._is_narrow else text)
             return
         if stage == "train" or step == total or time.monotonic() - self._last_line > 10:
             self._last_line = time.monotonic()
@@ -146,14 +146,16 @@ class Screen:
             self._bar = None
 
 
-def _digest(stage: str, row: Row) -> str:
-    """The few figures that tell whether it is going well."""
+def _digest(stage: str, row: Row) -> list[str]:
+    """The few figures that tell whether it is going well, the most telling first."""
     if stage == "sft":
-        return f"loss {_number(row, 'learn/loss'):.3f}"
-    return (
-        f"success {_number(row, 'rollout/success'):.0%}  turns {_number(row, 'rollout/turns'):.1f}  "
-        f"switches {_number(row, 'rollout/switches'):.1f}  valid {_number(row, 'rollout/valid_rate'):.0%}"
-    )
+        return [f"loss {_number(row, 'learn/loss'):.3f}"]
+    return [
+        f"success {_number(row, 'rollout/success'):.0%}",
+        f"turns {_number(row, 'rollout/turns'):.1f}",
+        f"switches {_number(row, 'rollout/switches'):.1f}",
+        f"valid {_number(row, 'rollout/valid_rate'):.0%}",
+    ]
 
 
 def shown(value: object) -> str:

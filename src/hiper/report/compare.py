@@ -149,11 +149,11 @@ def comparison_table(measured: Sequence[Measured], waiting: Sequence[str] = ()) 
             )  # fmt: skip
             table.add_row(*(Text(str(cell)) for cell in (visible(one.arm), *cells)))
         parts.append(table)
-        if to_do := ", ".join(visible(one.arm) for one in rows if not one.runs):
+        if to_do := "; ".join(visible(one.arm) for one in rows if not one.runs):
             parts.append(Text(f"no runs yet: {to_do}"))
         parts.append(Text())
     if waiting:
-        parts += [Text(f"no runs yet: {', '.join(map(visible, waiting))}"), Text()]
+        parts += [Text(f"no runs yet: {'; '.join(map(visible, waiting))}"), Text()]
     return Group(*parts, Text(_LEGEND, style="dim"))
 
 

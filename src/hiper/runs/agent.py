@@ -5,7 +5,7 @@ from typing import Any
 
 from hiper.agents import ExpertSampler, RandomSampler
 from hiper.models.openai import OpenAISampler
-from hiper.runs.checkpoint import open_model, resolve_model, trained_with
+from hiper.runs.checkpoint import load_policy, resolve_model, trained_with
 from hiper.runs.config import Config, ConfigError, make_config
 from hiper.runs.setup import build_interface, build_sampler, set_up_torch
 
@@ -51,5 +51,5 @@ def _open_model(name: str, overrides: Sequence[str], temperature: float) -> tupl
     folder = resolve_model(name)
     config = make_config((folder and trained_with(folder)) or {}, overrides)
     set_up_torch(config.threads, config.model.device)
-    policy = open_model(name, device=config.model.device, dtype=config.model.dtype)
+    policy = load_policy(folder or name, device=config.model.device, dtype=config.model.dtype)
     return config, build_sampler(config, policy, temperature=temperature), False

@@ -137,9 +137,9 @@ def model_sha256(folder: Path) -> str:
     return hashlib.sha256("\n".join(what).encode()).hexdigest()
 
 
-def load_policy(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> Policy:
-    """The policy of a checkpoint, verified; or any transformers folder, which has no hashes to verify."""
-    if (folder / STATE_FILE).exists() or (folder / HASHES_FILE).exists():
+def load_policy(folder: Path | str, *, device: str = "cpu", dtype: str = "float32") -> Policy:
+    """The policy of a checkpoint, verified; or any transformers folder or hub name, which has no hashes to verify."""
+    if isinstance(folder, Path) and ((folder / STATE_FILE).exists() or (folder / HASHES_FILE).exists()):
         verify(folder)
     return Policy.load(folder, device=device, dtype=dtype)
 
@@ -168,14 +168,6 @@ def prune(parent: Path, stage: str, keep: int) -> None:
     """Remove all but the last `keep` checkpoints of a stage, and what a killed run left half written."""
     for old in [*checkpoints(parent, stage)[:-keep], *parent.glob(PREFIX[stage] + "*.partial")]:
         shutil.rmtree(old)
-
-
-def open_model(name: str, *, device: str = "cpu", dtype: str = "float32") -> Policy:
-    """The policy that a person names: a run folder, a checkpoint, a transformers folder or a hub name."""
-    folder = resolve_model(name)
-    if folder is None:
-        return Policy.load(name, device=device, dtype=dtype)
-    return load_policy(folder, device=device, dtype=dtype)
 
 
 def resolve_model(name: str) -> Path | None:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -150,11 +151,15 @@ class RunFolder:
         """One row of metrics, to the file and to TensorBoard."""
         strict = {name: None if _is_no_number(value) else value for name, value in row.items()}  # JSON knows no NaN
         append_jsonl(self.path / METRICS_FILE, {"stage": stage, **strict})
-        if self._board is None:
+        rows = [{"stage": stage, **row}]
+        if self._board is None:  # a run that goes on from an earlier step would show what came after it twice
+            shutil.rmtree(self.path / BOARD_FOLDER, ignore_errors=True)
             self._board = SummaryWriter(str(self.path / BOARD_FOLDER))
-        for name, value in row.items():
-            if isinstance(value, int | float):
-                self._board.add_scalar(f"{stage}/{name}", value, int(str(row["step"])))
+            rows = read_jsonl(self.path / METRICS_FILE)
+        for one in rows:
+            for name, value in one.items():
+                if isinstance(value, int | float):
+                    self._board.add_scalar(f"{one['stage']}/{name}", value, int(str(one["step"])))
 
     def log_evaluation(self, row: Row) -> None:
         append_jsonl(self.path / EVALS_FILE, row)

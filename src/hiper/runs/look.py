@@ -22,6 +22,7 @@ from hiper.runs.world import World
 
 Row = dict[str, object]
 DEFAULT_VIEW = "default"
+_OPTION_OF = {"seed": "--seed", "sampling.temperature": "--temperature"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,12 @@ class Where:
     data: str | None = None
     max_turns: int | None = None
     overrides: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for override in self.overrides:
+            key = override.partition("=")[0].strip()
+            if key in _OPTION_OF:
+                raise ConfigError(f"{key} is that of training and has no part here: give {_OPTION_OF[key]}")
 
 
 def placed(base: Config, where: Where) -> Config:

@@ -13,7 +13,7 @@ from hiper.learn import Learner, Optimizer, OptimSettings, PPOSettings
 from hiper.models import Policy, Tokenizer, TorchSampler, begin_copying, preset, train_tokenizer
 from hiper.records import Decision, Trajectory
 from hiper.rollout import Limits, PlayError, play
-from hiper.runs.checkpoint import open_model
+from hiper.runs.checkpoint import load_policy, resolve_model
 from hiper.runs.config import AgentConfig, Config, ConfigError, OptimConfig
 from hiper.runs.world import World
 
@@ -130,7 +130,7 @@ def build_policy(config: Config, world: World) -> Policy:
     """The start of a run: the model at `model.path`, or a fresh tiny one with a tokenizer of this environment."""
     m = config.model
     if m.path:
-        policy = open_model(m.path, device=m.device, dtype=m.dtype)
+        policy = load_policy(resolve_model(m.path) or m.path, device=m.device, dtype=m.dtype)
         _check_room(config, policy.tokenizer)
         return policy
     preset(m.preset, vocabulary=1, context=m.context, end_id=0)  # an unknown one is named before the work begins
