@@ -44,7 +44,7 @@ def test_sampler_and_learner_agree(mixed: Policy) -> None:
         for episode, samples in zip(EPISODES, said, strict=True)
         for sample, logprobs in zip(samples, recomputed(mixed, episode, samples), strict=True)
     ]
-    assert np.concatenate(gaps).mean() < 0.02
+    assert np.concatenate(gaps).mean() < 0.03
 
 
 def test_its_gradient_is_that_of_float32_but_for_rounding(mixed: Policy) -> None:
