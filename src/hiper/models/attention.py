@@ -253,7 +253,8 @@ class Slots:
         return torch.cat(out, dim=1)
 
     def _padded(self, q_HMD: Tensor, scale: float, layer: int) -> Tensor:
-        """Chunks padded; the mask hides later places of the slot. Shared keys: as above, for the same reason."""
+        """Chunks padded; the mask hides later places of the slot. Heads that share keys become further queries of one
+        head, as above: no fused kernel takes a mask and shared heads."""
         heads, _, size = q_HMD.shape
         groups = self.cache.keys[layer].shape[1]
         out = q_HMD.new_empty(*q_HMD.shape[:2], self.cache.values[layer].shape[3])
