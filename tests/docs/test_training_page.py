@@ -57,5 +57,5 @@ def test_options_exist() -> None:
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_columns_exist(name: str) -> None:
-    row = json.loads((ROOT / "results" / "demo" / "seed0" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    assert name in row
+    metrics = (ROOT / "results" / "demo" / "seed0" / "metrics.jsonl").read_text(encoding="utf-8")
+    assert name in json.loads(metrics.splitlines()[-1])
