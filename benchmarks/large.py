@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer as RawTokenizer
 from transformers import PreTrainedTokenizerFast
 
 from hiper.models import Policy, Tokenizer
@@ -38,15 +39,9 @@ COLUMNS = ("step_s", "rollout_s", "values_s", "learn_s", "sampled_tokens_per_s",
 def fill_up(tokenizer: Tokenizer) -> Tokenizer:
     """Further entries that no text is split into, up to the size of the model's vocabulary."""
     whole = json.loads(tokenizer.fast.backend_tokenizer.to_str())
-    missing = VOCABULARY - len(tokenizer)
-    taken = {entry["id"] for entry in whole["added_tokens"]} | set(whole["model"]["vocab"].values())
-    free = (number for number in range(VOCABULARY) if number not in taken)
-    whole["model"]["vocab"] |= {f"entry{n}": next(free) for n in range(missing)}
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(whole, file)
-        file.flush()
-        fast = PreTrainedTokenizerFast(tokenizer_file=file.name, **tokenizer.fast.init_kwargs)
-    return Tokenizer(fast)
+    whole["model"]["vocab"] |= {f"entry{n}": n for n in range(len(tokenizer), VOCABULARY)}
+    raw = RawTokenizer.from_str(json.dumps(whole))
+    return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=raw, **tokenizer.fast.init_kwargs))
 
 
 def write_model(folder: Path, shape: str) -> None:

@@ -331,7 +331,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"unrecognized arguments: {' '.join(strange)}")
     if rest:
         arguments.overrides = [*arguments.overrides, *rest]
-    if "=" in getattr(arguments, "model", "") and not Path(arguments.model).exists():  # `hiper play key=value`
+    if arguments.command == "play" and "=" in arguments.model and not Path(arguments.model).exists():  # no model named
         arguments.overrides.insert(0, arguments.model)
         arguments.model = ""
     return arguments

@@ -67,23 +67,27 @@ class Documents:
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (it is immutable)
 
     @cached_property
+    def sizes(self) -> list[int]:
+        """Tokens of each document."""
+        return [stop - start for start, stop in pairwise(self.starts)]
+
+    @cached_property
     def padded(self) -> list[Padding]:
-        sizes = [stop - start for start, stop in pairwise(self.starts)]
-        full = [i for i, size in enumerate(sizes) if size]
-        return paddings([self.starts[i] for i in full], [sizes[i] for i in full], self.device)
+        """Documents padded to alike ones."""
+        full = [i for i, size in enumerate(self.sizes) if size]
+        return paddings([self.starts[i] for i in full], [self.sizes[i] for i in full], self.device)
 
     @property
     def length(self) -> int:
         """Tokens of the longest document."""
-        return max((stop - start for start, stop in pairwise(self.starts)), default=0)
+        return max(self.sizes, default=0)
 
     def attend(self, q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, scale: float, layer: int) -> Tensor:
         """Causal attention within each document; returns (H, N, D)."""
         if q_HND.is_cuda:
             return self._padded(q_HND, k_GND, v_GND, scale)
         # On the CPU a loop over documents beats masks by far, and padding where lengths differ (benchmarks/packing.py).
-        sizes = [stop - start for start, stop in pairwise(self.starts)]
-        parts = zip(*(x[None].split(sizes, dim=2) for x in (q_HND, k_GND, v_GND)), strict=True)
+        parts = zip(*(x[None].split(self.sizes, dim=2) for x in (q_HND, k_GND, v_GND)), strict=True)
         return torch.cat([_causal(q, k, v, scale)[0] for q, k, v in parts], dim=1)
 
     def _padded(self, q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, scale: float) -> Tensor:
