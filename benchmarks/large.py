@@ -33,7 +33,7 @@ SHAPES: dict[str, dict[str, int]] = {  # of Qwen2.5, as their config.json has th
     "1.5b": {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12},
     "3b": {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16},
 }
-COLUMNS = ("step_s", "rollout_s", "values_s", "learn_s", "sampled_tokens_per_s", "trained_tokens_per_s")
+COLUMNS = ("step_s", "rollout_s", "values_s", "credit_s", "learn_s", "sampled_tokens_per_s", "trained_tokens_per_s")
 
 
 def fill_up(tokenizer: Tokenizer) -> Tokenizer:
@@ -82,7 +82,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats()
     if args.json:
         text = json.dumps(rows) + "\n"
         sys.stdout.write(text) if args.json == "-" else Path(args.json).write_text(text, "utf-8")

@@ -27,6 +27,12 @@ def test_first_and_last_of_a_split_are_compared() -> None:
     assert before.episodes == after.episodes == 24
 
 
+def test_the_model_that_was_evaluated_is_named() -> None:
+    (found,) = comparisons([row("test", 0, "sft"), row("test", 40, model_step=10)])
+    assert found.before is not None
+    assert (found.before.label, found.after.label) == ("the model at the start", "training, step 10")
+
+
 def test_kinds_are_kept_apart_and_held_out_splits_come_first() -> None:
     rows = [row("train"), row("valid_seen"), row("valid_unseen"), row("valid_unseen", greedy=False)]
     found = comparisons([*rows, rows[2]])

@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ import tomli_w
 
 from hiper.cli import main
 from hiper.records import read_jsonl
-from hiper.runs.arena import Plan, choose, load_plan, slug
+from hiper.runs.arena import Job, Plan, choose, load_plan, slug
 from hiper.runs.checkpoint import model_sha256
-from hiper.runs.compare import Board, Comparison
-from hiper.runs.config import ConfigError
+from hiper.runs.compare import Board, Comparison, _copy_start, finished
+from hiper.runs.config import ConfigError, load_config
 from tests.runs.nursery import PATIENCE, Child, Nursery
 from tests.runs.tiny import Row, contents, metrics, settings, tiny_model
 
@@ -170,6 +171,11 @@ def test_what_is_shipped_can_be_planned(file: Path, tmp_path: Path) -> None:
             "task 't', arm 'flat': unknown key 'env.max_turn'; did you mean 'env.max_turns'?",
         ),
         ({"arena": {"arm": [{"name": "flat", "turns": 3}]}}, "arm 'flat': a budget goes for all arms"),
+        (
+            {"arena": {"arm": [{"name": "flat", "train": {"turns": 3}}]}},
+            "arm 'flat': train.turns: the budget goes for all arms; set arena.turns, or a task's turns",
+        ),
+        ({"arena": {"task": [{"name": "t", "seed": 3}]}}, "task 't': seed: each run of a comparison has its own"),
         ({"arena": {"task": [{"name": "t", "turns": -1}]}}, "task 't', arm 'flat': train.turns: Input should be"),
         ({"base": {"trian": {}}}, "unknown key 'trian'; did you mean 'train'?"),
     ],
@@ -190,6 +196,16 @@ def test_files_and_overrides_that_are_none(tmp_path: Path) -> None:
         load_plan(tmp_path / "none.toml", (), tmp_path)
     with pytest.raises(ConfigError, match=r"override 'arena.turns': expected key=value"):
         plan_of(tmp_path, document(), "arena.turns")
+
+
+@pytest.mark.parametrize("decided", ["seed=3", "train.turns=5", "train.steps=5"])
+def test_what_a_comparison_decides_cannot_be_set(decided: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=decided.partition("=")[0] + ": .* set arena"):
+        plan_of(tmp_path, document(), decided)
+
+
+def test_runs_have_one_thread_unless_told(tmp_path: Path) -> None:
+    assert {entry.job.config.threads for entry in plan_of(tmp_path, document(), "threads=3").entries} == {3}
 
 
 def test_games_that_are_not_there_are_known_before_anything_starts(tmp_path: Path) -> None:
@@ -227,6 +243,9 @@ def test_time_left_is_told_by_kind_and_size(tmp_path: Path) -> None:
     board.settle(start, 70.0)
     board.settle(flat, 50.0)  # done at another time: it tells the pace all the same
     assert board.left_s() == pytest.approx(50.0 * (1 + 1 + 2))
+    board.advance(hae, 0.0, 1.0)
+    board.settle(hae)  # it failed: nothing was done, so nothing is learnt of the pace
+    assert board.left_s() == pytest.approx(51.0 * (1 + 2))
 
 
 # At work
@@ -433,6 +452,28 @@ class TestAgain:
             Comparison(plan, unkilled, 2, Silent()).execute()
         assert launched == ["k = 1 · broken · seed 5"]
         assert outcomes(unkilled)["broken"]["state"] == "unfinished"
+
+    def test_a_wish_to_stop_reaches_what_is_being_started(self, plan: Plan, tmp_path: Path) -> None:
+        (tmp_path / "logs").mkdir()
+        start = replace(plan.starts[0], out=tmp_path / "start")
+        comparison = Comparison(plan, tmp_path, 1, Silent())
+        comparison._asked = 1  # while the launch was under way
+        comparison._launch(start)
+        (worker,) = comparison._running
+        worker.ask_to_stop()  # and again: it must not be taken for the second wish, to break off
+        worker.process.join(PATIENCE)
+        assert worker.process.exitcode in (0, -signal.SIGTERM)
+        assert finished(start) is None
+
+    def test_an_evaluation_of_other_settings_is_made_anew(self, unkilled: Path, tmp_path: Path) -> None:
+        (start,) = (unkilled / "starts").iterdir()
+        config = load_config(start / "config.toml")
+        rows = read_jsonl(start / "evals.jsonl")
+        for episodes, known in ((config.eval.episodes, rows), (1, [])):
+            out = tmp_path / str(episodes)
+            own = config.model_copy(update={"eval": config.eval.model_copy(update={"episodes": episodes})})
+            _copy_start(start, Job(name="", config=own, out=out, start=start))
+            assert read_jsonl(out / "evals.jsonl") == known
 
     def test_other_settings_are_refused(self, plan: Plan, unkilled: Path, capsys: pytest.CaptureFixture[str]) -> None:
         file = unkilled.parent / "arena.toml"

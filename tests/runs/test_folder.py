@@ -264,6 +264,17 @@ def test_without_the_damaged_checkpoint_the_run_goes_on_from_the_one_before(unfi
     assert_same_end(unfinished, finished)
 
 
+def test_samples_of_an_attempt_that_was_given_up_go_with_its_rows(unfinished: Path) -> None:
+    samples = unfinished / "trajectories"
+    shutil.copy(samples / "step-000001.jsonl.zst", samples / "diverged-000004.jsonl.zst")
+    for step in (2, 1):  # training begins anew, with other settings
+        shutil.rmtree(unfinished / "checkpoints" / f"step-{step:06d}", ignore_errors=True)
+    carry_out(unfinished, "train.steps=1", "train.optim.lr=1e-4")
+    assert sorted(file.name for file in samples.iterdir()) == [
+        "diverged-000004.jsonl.zst", "step-000001.credit.jsonl", "step-000001.jsonl.zst",
+    ]  # fmt: skip
+
+
 def test_tensorboard_shows_each_step_once(unfinished: Path) -> None:
     shutil.rmtree(unfinished / "checkpoints" / "step-000002")
     carry_out(unfinished)

@@ -1,5 +1,6 @@
 """The model that did best on a split that nothing else is judged by: kept, used at the end, found again by its run."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,21 @@ def test_what_a_broken_off_attempt_chose_is_forgotten(tmp_path: Path, monkeypatc
     carry_out(out, "keep=9", "checkpoint_every=1", 'eval.splits=["valid_unseen"]')
     assert "best" not in saved(out)
     assert resolve_model(str(out)) == out / "checkpoints" / "step-000003"
+
+
+def test_a_better_model_that_is_lost_does_not_keep_others_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its checkpoint was damaged and taken away, and its step, done again elsewhere, comes out worse."""
+    out = tmp_path / "run"
+    monkeypatch.setattr(run, "evaluate", Judge([0.2, 0.4, 0.1, 0.5]))
+    carry_out(out, *CHOOSE)
+    shutil.rmtree(out / "checkpoints" / "step-000003")
+    monkeypatch.setattr(run, "evaluate", Judge([0.3]))
+    again = carry_out(out, *CHOOSE)
+    kept = load_best(out / "checkpoints")
+    assert kept is not None
+    assert kept.step == evals(out)[-1]["model_step"] == 3
+    said = again.watcher.said  # type: ignore[attr-defined]
+    assert "the model that did best before is not there: that of step 2 takes its place" in said
 
 
 def test_a_damaged_best_model_is_named(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ import pytest
 import torch
 
 import hiper
+from hiper.batch import gather_values
 from hiper.cli import main
 from hiper.envs.alfworld.env import AlfworldEnv
 from hiper.models import ModelError, TorchSampler
 from hiper.records import read_jsonl, read_trajectories
 from hiper.runs import setup
 from hiper.runs.config import ConfigError
+from hiper.runs.estimate import CreditError
 from hiper.runs.run import Run
 from hiper.runs.setup import build_policy
 from hiper.runs.train import DivergedRound, GapError, deal
@@ -60,7 +62,7 @@ def test_hae_trains_in_both_layouts(layout: str, tmp_path: Path) -> None:
 def test_gae_gives_the_whole_reply_one_advantage(tmp_path: Path) -> None:
     _, rows = trained(tmp_path, "credit.estimator=gae")
     assert credit(tmp_path, "switch") == credit(tmp_path, "subgoal") == credit(tmp_path, "action")
-    assert rows[-1]["learn/explained_variance/high"] == rows[-1]["learn/explained_variance/low"] == 0.0
+    assert rows[-1]["learn/explained_variance/high"] is rows[-1]["learn/explained_variance/low"] is None
     assert rows[-1]["learn/explained_variance/U"] != 0.0
 
 
@@ -86,6 +88,7 @@ def test_other_settings_train(overrides: tuple[str, ...], tmp_path: Path) -> Non
 def test_the_value_heads_can_be_trained_first(tmp_path: Path) -> None:
     carry_out(tmp_path, *SHORT, "train.critic_warmup=2")
     start, end = (contents(tmp_path / "checkpoints" / name) for name in saved(tmp_path))
+    assert [row["learn/lr"] for row in metrics(tmp_path, "train")] == [0.0, 0.0]
     assert start["model.safetensors"] == end["model.safetensors"]
     assert start["value_heads.safetensors"] != end["value_heads.safetensors"]
 
@@ -191,6 +194,57 @@ def test_the_third_step_that_is_not_finite_stops_training_and_keeps_its_batch(
     assert len(read_jsonl(tmp_path / "trajectories" / "diverged-000002.credit.jsonl")) == 6
 
 
+def test_steps_that_are_not_finite_are_counted_across_interruptions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hiper.learn.imitation.cross_entropy", lambda logits, *rest, **more: logits.sum(-1) * math.nan)
+    monkeypatch.setattr("hiper.learn.learner.policy_loss", lambda logprob, *rest: logprob * math.nan)
+    monkeypatch.setattr(Run, "_check_stop", break_off)
+    for stage in ("sft.steps=9", "sft.steps=0"):
+        options = (stage, "checkpoint_every=1", "train.critic_warmup=0", "train.minibatches=1", "train.steps=9")
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                carry_out(tmp_path / stage, *options)
+        with pytest.raises(DivergedRound, match="not finite in three steps in a row"):
+            carry_out(tmp_path / stage, *options)
+
+
+def test_a_value_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gather(*given: Any) -> Any:
+        values = gather_values(*given)
+        return replace(values, U_BT=values.U_BT * math.nan)
+
+    monkeypatch.setattr("hiper.runs.train.gather_values", gather)
+    for estimator in ("gae", "hae", "option_gae"):
+        with pytest.raises(CreditError, match=r"no credit can be given: U_BT\[0, [01]\] = nan"):
+            carry_out(tmp_path / estimator, *SHORT, f"credit.estimator={estimator}")
+
+
+def test_times_of_a_step_add_up(tmp_path: Path) -> None:
+    evaluated = ('eval.splits=["valid_seen"]', "eval.every=1", "train.epochs=3", "train.kl_coef=.1")
+    carry_out(tmp_path, *SHORT, *evaluated)
+    rows = [row for row in read_jsonl(tmp_path / "metrics.jsonl") if row["stage"] == "train"]
+    whole = [sum(float(str(v)) for key, v in row.items() if key.startswith("time/")) for row in rows]
+    assert rows[-1]["wall_s"] == pytest.approx(sum(whole))
+    (between,) = [row["time_s"] for row in read_jsonl(tmp_path / "evals.jsonl") if row["stage"] == "train"][:1]
+    assert rows[1]["time/between_s"] > between  # type: ignore[operator]
+    trained = float(str(rows[0]["speed/trained_tokens_s"])) * float(str(rows[0]["time/learn_s"]))
+    assert trained == pytest.approx(3 * int(str(rows[0]["total/tokens"])))
+
+
+def test_token_credit_is_of_the_decisions_that_were_made(tmp_path: Path) -> None:
+    _, rows = trained(tmp_path, "credit.estimator=token_gae", "trajectories=99")
+    later = [value for values in credit(tmp_path, "switch") for value in values[1:]]
+    made = [value for value in later if value is not None]
+    assert len(made) > 0
+    assert rows[-1]["credit/switch_mean"] == pytest.approx(sum(made) / len(made), abs=1e-5)
+    subgoals = [value for values in credit(tmp_path, "subgoal") for value in values]
+    assert None in subgoals
+
+
 def test_the_third_step_that_is_not_finite_stops_imitation_and_keeps_its_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,7 +289,9 @@ def flaky(tmp_path: Path) -> Iterator[type[Flaky]]:
 def test_an_environment_that_fails_in_the_middle_of_episodes(tmp_path: Path, flaky: type[Flaky]) -> None:
     flaky.fails = staticmethod(lambda game, attempt, steps: attempt == 1 and steps == 2)
     carry_out(tmp_path / "calm", *SHORT)
-    carry_out(tmp_path / "flaky", *SHORT, "env.name=flaky")
+    carry_out(tmp_path / "flaky", *SHORT, "env.name=flaky", 'eval.splits=["valid_seen"]')
+    first = read_jsonl(tmp_path / "flaky" / "evals.jsonl")[0]
+    assert first["crashes"] > 0 == first["crashed"]  # none ended in it
     calm, shaken = metrics(tmp_path / "calm"), metrics(tmp_path / "flaky")
     assert sum(row.pop("rollout/crashes") for row in calm) == 0
     assert sum(row.pop("rollout/crashes") for row in shaken) >= 4

@@ -1,10 +1,11 @@
-"""The optimiser step: packed forward passes, losses with global denominators, gradient clipping, guards.
+"""The optimiser step: packed forward passes, losses with global denominators, gradient clipping.
 
 Shapes: N packed tokens of a micro-batch, M trained tokens, P value points.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -99,7 +100,10 @@ class PPOExample:
 
 
 class Learner:
-    """Applies PPO updates to a policy. Counts skipped steps; the third non-finite step in a row raises."""
+    """Applies PPO updates to a policy. Counts skipped steps; the third non-finite step in a row raises.
+
+    `bad_in_a_row` is set by whoever takes training up again.
+    """
 
     def __init__(
         self,
@@ -116,10 +120,10 @@ class Learner:
         self.temperature, self.budget = temperature, budget
         self.max_grad_norm, self.value_trunk_grad = max_grad_norm, value_trunk_grad
         self.skipped = 0
-        self._bad_in_a_row = 0
+        self.bad_in_a_row = 0
 
     def step(self, examples: Sequence[PPOExample], *, train_policy: bool = True) -> dict[str, float]:
-        """One optimiser step on all examples; returns sums and means for the log."""
+        """One optimiser step on all examples; returns means and the norm of the gradient for the log."""
         batch = TokenBatch.of([one.example for one in examples])
         self.optimizer.zero_grad()
         totals: dict[str, float] = {}
@@ -184,8 +188,8 @@ class Learner:
 
         The episodes are dealt to two or more parts that are independent of each other; with g_i the gradient of the
         summed policy loss of part i, the trace of the covariance of the whole sum is the number of parts times the
-        sample variance of the g_i. Given per token: `variance` of the batch's mean gradient, and `norm2`, an unbiased
-        estimate of the squared norm of the true one.
+        sample variance of the g_i. Given per token: `variance` of the batch's mean gradient, and `norm2`, an estimate
+        of the squared norm of the true one; both are unbiased where the parts are of one size.
         """
         batch, parts = TokenBatch.of([one.example for one in examples]), len(dealt)
         total, squares = torch.zeros(()), 0.0
@@ -213,12 +217,12 @@ class Learner:
         """Take the step, unless the loss or the gradient is not a finite number."""
         if all(np.isfinite(value) for value in totals.values()):
             self.optimizer.step()
-            self._bad_in_a_row = 0
+            self.bad_in_a_row = 0
             return
         self.skipped += 1
-        self._bad_in_a_row += 1
+        self.bad_in_a_row += 1
         self.optimizer.zero_grad()
-        if self._bad_in_a_row >= 3:
+        if self.bad_in_a_row >= 3:
             raise DivergedError("loss or gradient was not finite in three steps in a row")
 
     def _backward(self, examples: Sequence[PPOExample], batch: TokenBatch, *, train_policy: bool) -> dict[str, float]:
@@ -263,7 +267,7 @@ class Learner:
         loss = surrogate - s.entropy_coef * spread
         logs = {"policy_loss": surrogate.detach(), "entropy": spread.detach()}
         if s.kl_coef:
-            known = [o.reference_L[t] for o, t in zip(examples, trained, strict=True) if o.reference_L is not None]
+            known = [cast(Floats, o.reference_L)[t] for o, t in zip(examples, trained, strict=True)]
             divergence = kl_to_reference(logprob, _stack(known, hidden)).sum() / count
             loss = loss + s.kl_coef * divergence
             logs["kl_reference"] = divergence.detach()

@@ -325,13 +325,13 @@ def _traces(arena: Arena, task: str) -> list[Markup]:
 
 
 def trace(entries: Sequence[Entry], key: str, turns: Floats) -> Floats:
-    """Mean of a column over the runs that have it, at these turns; NaN where none has."""
+    """Mean of a column over the runs that have it, at these turns; NaN where none has measured."""
     found = []
     for entry in entries:
         values = np.array([number(row, key) for row in entry.rows])
         known = np.isfinite(values)
         if known.any():
-            found.append(np.interp(turns, entry.played_before[known], values[known], right=np.nan))
+            found.append(np.interp(turns, entry.played_before[known], values[known], left=np.nan, right=np.nan))
     table = np.array(found).reshape(len(found), len(turns))
     counts = np.isfinite(table).sum(axis=0)
     means: Floats = np.divide(np.nansum(table, axis=0), counts, out=np.full(len(turns), np.nan), where=counts > 0)

@@ -26,9 +26,9 @@ _POLICY_NOTE = "In nats a token. The gap is the distance between learner's and s
 _TIMES = {
     "time/rollout_s": "playing",
     "time/values_s": "values",
+    "time/credit_s": "credit",
     "time/learn_s": "learning",
-    "time/checkpoint_s": "saving",
-    "time/eval_s": "evaluating",
+    "time/between_s": "saving, evaluating",
 }
 
 

@@ -250,9 +250,15 @@ def _facts(run: Run) -> tuple[Fact, ...]:
     facts = (
         Fact(name=f"steps of {STAGES['train' if run.training else 'sft']}", value=count(number(last, "step"))),
         *totals,
-        Fact(name="wall time", value=duration(number(last, "wall_s"))),
+        Fact(name="wall time, all stages", value=duration(_wall_s(run))),
     )
     return tuple(fact for fact in facts if fact.value != DASH)
+
+
+def _wall_s(run: Run) -> float:
+    """Steps, what lay between them, and the evaluations that a stage ended with; NaN where the rows do not say."""
+    steps = sum(number(rows[-1], "wall_s") for rows in (run.imitation, run.training) if rows)
+    return steps + sum(float(str(row.get("time_s", 0.0))) for row in run.evals if row.get("final"))
 
 
 def _chosen(run: Run) -> str:

@@ -22,7 +22,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One evaluation: a row of evals.jsonl."""
+    """One evaluation: a row of evals.jsonl. `step`: after how many of the stage's the model was as it was evaluated."""
 
     step: int
     stage: str
@@ -33,7 +33,9 @@ class Result:
 
     @property
     def label(self) -> str:
-        """Where in the run it was made, in words."""
+        """Which model of the run it is of, in words."""
+        if self.stage == "sft" and not self.step:
+            return "the model at the start"
         stage = STAGES.get(self.stage, self.stage)
         return f"{stage}, step {self.step:,}" if self.stage in ("sft", "train") else stage
 
@@ -120,7 +122,7 @@ def _rate_of(result: Result | None, task: str | None) -> Rate | None:
 
 
 def _result(row: Row) -> Result:
-    step = number(row, "step")
+    step = number(row, "model_step" if "model_step" in row else "step")
     by_task = row.get("by_task")
     tasks = by_task.items() if isinstance(by_task, dict) else ()
     return Result(

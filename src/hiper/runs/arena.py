@@ -19,7 +19,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from hiper.report import GAINED
-from hiper.runs.config import Config, ConfigError, Positive, Section, Share, make_config, override, read_toml
+from hiper.runs.config import (
+    Config,
+    ConfigError,
+    Positive,
+    Section,
+    Share,
+    make_config,
+    overridden,
+    override,
+    read_toml,
+)
 from hiper.runs.folder import LATER_SECTIONS
 
 Settings = dict[str, Any]
@@ -98,15 +108,21 @@ class Plan:
 
 
 def load_plan(path: Path, overrides: Sequence[str], out: Path) -> Plan:
-    """Read a comparison's file. Overrides are settings of the base, or of the arena: `arena.turns=2000`."""
+    """Read a comparison's file. Overrides are settings of the base, or of the arena: `arena.turns=2000`.
+
+    The base's own seed and budget are replaced by those of the comparison; asked for anywhere else they are refused.
+    """
     data = read_toml(path)
     if "arena" not in data and "base" not in data:
         raise ConfigError(f"{path} is no comparison (it has no [arena]); hiper train takes the configuration of a run")
     for key in data:
         _check_known(key, ("base", "arena"), "")
     arena = _arena(data.get("arena", {}), [one for one in overrides if one.startswith("arena.")])
-    base = data.get("base", {})
-    make_config(base, [one for one in overrides if not one.startswith("arena.")])  # lays them into `base`
+    settings = overridden({}, [one for one in overrides if not one.startswith("arena.")])
+    _check_own(settings)
+    base = deepcopy(data.get("base", {}))
+    _lay_over(base, settings)
+    make_config(base)  # what is wrong with it is said without the name of a task
     return make_plan(arena, base, out)
 
 
@@ -160,10 +176,10 @@ def _task(name: str, config: Config) -> Task:
 
 
 def _config(arena: ArenaConfig, base: Settings, task: Settings, arm: Settings, seed: int) -> Config:
-    merged: Settings = {}
+    merged: Settings = {"threads": 1}
     for part in (base, _settings(task), _settings(arm)):
         _lay_over(merged, part)
-    _lay_over(merged, {"seed": seed, "threads": 1, "train": {"turns": task.get("turns", arena.turns)}})
+    _lay_over(merged, {"seed": seed, "train": {"turns": task.get("turns", arena.turns)}})
     try:
         return make_config(merged)
     except ConfigError as error:
@@ -199,6 +215,8 @@ def _arena(data: Settings, overrides: Sequence[str]) -> ArenaConfig:
         raise ConfigError(f"arena.{key}: {'is missing' if missing else first['msg']}") from error
     for kind, tables in (("arm", arena.arm), ("task", arena.task)):
         _check_names(kind, tables)
+        for table in tables:
+            _check_own(table, f"{kind} {table['name']!r}: ")
     for arm in arena.arm:
         if "turns" in arm:
             raise ConfigError(f"arm {arm['name']!r}: a budget goes for all arms; set arena.turns, or a task's turns")
@@ -224,6 +242,16 @@ def _check_known(key: str, known: Sequence[str], prefix: str, what: str = "unkno
         near = get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f"did you mean {prefix + near[0]!r}?" if near else f"known: {', '.join(map(repr, known))}"
         raise ConfigError(f"{what} {prefix + key!r}; {hint}")
+
+
+def _check_own(settings: Settings, where: str = "") -> None:
+    """Refuse what the comparison itself decides for every run."""
+    if "seed" in settings:
+        raise ConfigError(f"{where}seed: each run of a comparison has its own; set arena.seeds")
+    train = settings.get("train", {})
+    for key in ("turns", "steps"):
+        if isinstance(train, dict) and key in train:
+            raise ConfigError(f"{where}train.{key}: the budget goes for all arms; set arena.turns, or a task's turns")
 
 
 def _settings(table: Settings) -> Settings:

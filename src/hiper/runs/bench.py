@@ -18,6 +18,7 @@ Row = dict[str, object]
 _SHOWN = {  # columns of a step's metrics that say where its time went, and what they are called here
     "time/rollout_s": "rollout_s",
     "time/values_s": "values_s",
+    "time/credit_s": "credit_s",
     "time/learn_s": "learn_s",
     "speed/turns_s": "turns_per_s",
     "speed/sampled_tokens_s": "sampled_tokens_per_s",
@@ -33,6 +34,8 @@ def bench(config: Config, rounds: int, say: Callable[[str], None]) -> Row:
     """
     set_up_torch(config.threads, config.model.device)
     world = World(config.env)
+    if config.model.device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
     policy = build_policy(config, world)
     row: Row = {
         "env": config.env.name,

@@ -30,7 +30,11 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a stage has come: steps done, and what has been used up in all."""
+    """How far a stage has come: steps done, and what they took in all.
+
+    `wall_s` counts what lies between steps, too: evaluations, saving. `bad_in_a_row`: so many steps, the last ones,
+    were skipped because they were not finite.
+    """
 
     stage: str
     step: int
@@ -38,6 +42,7 @@ class Progress:
     turns: int = 0
     tokens: int = 0
     wall_s: float = 0.0
+    bad_in_a_row: int = 0
 
 
 def save_checkpoint(

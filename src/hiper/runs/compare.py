@@ -59,37 +59,36 @@ class Board:
     def __init__(self, jobs: Sequence[Job], workers: int) -> None:
         self.jobs, self.workers = jobs, workers
         self.share = {job.out: 0.0 for job in jobs}
-        self._before: dict[Path, float] = {}
+        self._told: dict[Path, float] = {}
+        self._done = {True: 0.0, False: 0.0}  # by kind of job (imitation, training), and in how many seconds
         self._busy = {True: 0.0, False: 0.0}
 
     def settle(self, job: Job, seconds: float = 0.0) -> None:
-        """Over, whether well or badly. seconds: what it took, where that was not told on the way."""
+        """Nothing is left to do of it, well or badly. seconds: what all of it took, if it was done before."""
         if seconds:
-            self._before[job.out] = 0.0
+            self._done[job.only_imitation] += _size(job)
             self._busy[job.only_imitation] += seconds
         self.share[job.out] = 1.0
 
     def advance(self, job: Job, share: float, seconds: float) -> None:
-        """`share` of it is done; it was worked on for so many seconds more."""
-        self._before.setdefault(job.out, share)
-        self.share[job.out] = share
+        """`share` of it is done; it was worked on for so many seconds more. What is told first was done before."""
+        self._done[job.only_imitation] += _size(job) * (share - self._told.get(job.out, share))
         self._busy[job.only_imitation] += seconds
+        self._told[job.out] = self.share[job.out] = share
 
     def left_s(self) -> float | None:
         """At the pace so far, each kind of job (imitation, training) by its own; None where that is not known yet."""
         left = 0.0
-        for kind, busy in self._busy.items():
-            todo = done = 0.0
-            for job in self.jobs:
-                if job.only_imitation == kind:
-                    size = job.config.sft.steps if kind else job.config.train.turns
-                    share = self.share[job.out]
-                    todo += size * (1 - share)
-                    done += size * (share - self._before.get(job.out, share))
+        for kind, done in self._done.items():
+            todo = sum(_size(job) * (1 - self.share[job.out]) for job in self.jobs if job.only_imitation == kind)
             if todo and not done:
                 return None
-            left += busy * todo / done if todo else 0.0
+            left += self._busy[kind] * todo / done if todo else 0.0
         return left / self.workers
+
+
+def _size(job: Job) -> int:
+    return job.config.sft.steps if job.only_imitation else job.config.train.turns
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,6 +100,13 @@ class _Worker:
     pipe: Connection
     since: float = field(default_factory=time.monotonic)
     end: tuple[str, str] = ("failed", "")
+    is_asked: bool = False
+
+    def ask_to_stop(self) -> None:
+        """After its present step. Once only: it takes a second time for a wish to break off at once."""
+        if not self.is_asked:
+            self.is_asked = True
+            self.process.terminate()
 
 
 def finished(job: Job) -> Progress | None:
@@ -214,9 +220,9 @@ class Comparison:
                 waiting.remove(job)
                 if self._failed.pop(self._place(job), None):  # its numbers are of another try from here on
                     self._write()
-                self._running.append(self._launch(job))
+                self._launch(job)
 
-    def _launch(self, job: Job) -> _Worker:
+    def _launch(self, job: Job) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["hiper.runs.compare"])
         os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -225,7 +231,10 @@ class Comparison:
         process = context.Process(target=_carry_out, args=(job, self._log(job), theirs, keep), daemon=True)
         process.start()
         theirs.close()
-        return _Worker(job=job, process=process, pipe=ours)
+        worker = _Worker(job=job, process=process, pipe=ours)
+        self._running.append(worker)
+        if self._asked:  # meanwhile: the first launch takes seconds
+            worker.ask_to_stop()
 
     def _log(self, job: Job) -> Path:
         return self.out / LOG_FOLDER / ("-".join(job.out.relative_to(self.out).parts) + ".txt")
@@ -258,7 +267,8 @@ class Comparison:
     def _over(self, worker: _Worker) -> None:
         worker.process.join()
         state, reason = worker.end
-        self._hear(worker, ("share", 1.0))
+        if state == "done":
+            self._hear(worker, ("share", 1.0))
         if state == "stopped":
             state, reason = "failed", "its process was told to stop; the same command goes on from there"
         if state == "failed" and not reason:
@@ -348,7 +358,7 @@ class Comparison:
                 raise KeyboardInterrupt
             self.onlooker.say("stopping after the present steps (once more: at once, back to the last checkpoints)")
             for worker in self._running:
-                worker.process.terminate()
+                worker.ask_to_stop()
 
         before = {sign: signal.signal(sign, ask) for sign in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -421,13 +431,15 @@ def _die_with_parent() -> None:
 def _copy_start(imitation: Path, job: Job) -> None:
     """The imitation as the beginning of a run. It appears under its name only when it is complete.
 
-    The imitation's evaluation goes along only where it was of the run's own games; that it was worked on does not.
+    The imitation's evaluation goes along only where it was of the run's own games and as the run is evaluated; that it
+    was worked on does not.
     """
     out = job.out
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    is_own = load_config(imitation / CONFIG_FILE).env == job.config.env
+    made = load_config(imitation / CONFIG_FILE)
+    is_own = (made.env, made.eval) == (job.config.env, job.config.eval)
     for name in (METRICS_FILE, *([EVALS_FILE] if is_own else [])):
         if (imitation / name).exists():
             shutil.copy2(imitation / name, partial)

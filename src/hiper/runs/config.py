@@ -6,6 +6,7 @@ Every setting has its description beside it; `hiper train CONFIG --dry-run` prin
 import difflib
 import tomllib
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -334,9 +335,7 @@ def make_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
 
     Splits that are not given are those of the environment: the configuration that comes out names them.
     """
-    for text in overrides:
-        key, value = override(text)
-        _set(data, key.split("."), value)
+    data = overridden(data, overrides)
     try:
         config = Config.model_validate(_over(Config().model_dump(), data))
         config = Config.model_validate(_over(config.model_dump(), _over(_splits(config.env.name, data), data)))
@@ -401,6 +400,15 @@ def _over(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def overridden(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of a plain dictionary with overrides `section.key=value` laid over it."""
+    data = deepcopy(data)
+    for text in overrides:
+        key, value = override(text)
+        _set(data, key.split("."), value)
+    return data
+
+
 def override(text: str) -> tuple[str, object]:
     """Key and value of `key=value`: a TOML value, else a string."""
     key, equals, value = (part.strip() for part in text.partition("="))
@@ -432,7 +440,19 @@ def _explain(error: ValidationError) -> str:
         (nearest,) = difflib.get_close_matches(key, list(keys()), n=1, cutoff=0.0)
         return f"unknown key {key!r}; the nearest is {nearest!r} (hiper train CONFIG --dry-run prints all)"
     said = {"tuple_type": 'expected a list, such as ["a", "b"]', "model_type": "expected a section, not a value"}
-    return f"{key}: {said.get(first['type'], first['msg'])} (got {first['input']!r})"
+    key = _setting(first["loc"])
+    about_it = [one for one in error.errors() if _setting(one["loc"]) == key]  # one for each kind that it might be
+    asked, *others = dict.fromkeys(str(said.get(one["type"], one["msg"])) for one in about_it)
+    asked += "".join(f", or {one.removeprefix('Input should be ')}" for one in others)
+    return f"{key}: {asked} (got {first['input']!r})"
+
+
+def _setting(place: Sequence[object]) -> str:
+    """The key that an error is about, of the place where pydantic saw it: without kinds of a union and list indices."""
+    parts, known = [str(part) for part in place], {*keys()}
+    length = max((n for n in range(1, len(parts) + 1) if ".".join(parts[:n]) in known), default=len(parts))
+    own = parts[length : length + 1] if parts[:length] == ["env", "options"] else []  # the environment's own setting
+    return ".".join([*parts[:length], *own])
 
 
 def keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:

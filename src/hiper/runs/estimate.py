@@ -5,7 +5,7 @@ evaluation. Shapes: B episodes, T turns.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from hiper.batch import (
 )
 from hiper.credit import (
     GAECredit,
+    GroupCredit,
     HAECredit,
     adaptive_lam_boundary,
     fixed_hae,
@@ -40,11 +41,15 @@ from hiper.credit import (
     token_gae,
 )
 from hiper.records import Ending, Trajectory, Turn
-from hiper.runs.config import CreditConfig
+from hiper.runs.config import NO_CRITIC, CreditConfig
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
+
+class CreditError(ValueError):
+    """The estimator refused what it was given; it says which value of which turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +145,19 @@ def task_of(one: Trajectory) -> tuple[str, int]:
 def give_credit(
     table: Table, values: Values, rows: Sequence[Document], value_P: Sequence[Floats], config: CreditConfig
 ) -> tuple[list[Example], Streams]:
-    """What each token and each value point is trained with (on a common scale), and the credit it comes from."""
+    """What each token and each value point is trained with (on a common scale), and the credit it comes from.
+
+    Raises CreditError where a value that is read is not a finite number.
+    """
+    try:
+        return _give_credit(table, values, rows, value_P, config)
+    except ValueError as error:
+        raise CreditError(f"no credit can be given: {error}") from error
+
+
+def _give_credit(
+    table: Table, values: Values, rows: Sequence[Document], value_P: Sequence[Floats], config: CreditConfig
+) -> tuple[list[Example], Streams]:
     if config.estimator == "token_gae":
         advantages, targets, raw = estimate_tokens(table, values, rows, value_P, config)
         scale = 1.0 if config.normalise == "none" else rms(np.concatenate(advantages))
@@ -152,85 +169,75 @@ def give_credit(
 
 def estimate(table: Table, values: Values, config: CreditConfig) -> Streams:
     """The chosen estimator's advantages and targets, not yet normalised."""
-    return _BY_TURN[config.estimator](table, values, config)
+    if config.estimator in NO_CRITIC:
+        return _streams(_without_critic(table, config))
+    return _streams(_with_critic(table, values, config))
 
 
-def _gae(table: Table, values: Values, c: CreditConfig) -> Streams:
-    return _flat(gae(*_history(table), _filled(values.U_BT), _final(table, values), gamma=c.gamma, lam=c.lam_low))
+def _with_critic(table: Table, values: Values, c: CreditConfig) -> GAECredit | HAECredit:
+    ends = table.lengths_B, table.terminated_B
+    flat = table.rewards_BT, *ends, values.U_BT, values.U_final_B
+    three = table.rewards_BT, table.switches_BT, *ends, values.U_BT, values.V_high_BT, values.V_low_BT, values.U_final_B
+    match c.estimator:
+        case "gae":
+            return gae(*flat, gamma=c.gamma, lam=c.lam_low)
+        case "fixed_hae":
+            return fixed_hae(*flat, every=c.interval, gamma=c.gamma, lam=c.lam_low)
+        case "option_gae":
+            return option_gae(*three, gamma=c.gamma, lam=c.lam_low)
+        case "hae_eb":
+            return hae_eb(*three, gamma=c.gamma, lam=c.lam_low)
+        case "hae":
+            kappa = _adapted(table, values, c) if c.lam_boundary == "adaptive" else c.lam_boundary
+            return hae(*three, gamma=c.gamma, lam_low=c.lam_low, lam_high=c.lam_high, lam_boundary=kappa)
+        case "siblings":
+            return sibling_hae(
+                *three, table.group_B, table.state_BT, table.subgoal_BT, table.before_BT,
+                gamma=c.gamma, lam_low=c.lam_low, lam_high=c.lam_high, lam_boundary=c.lam_boundary,
+                averaged_over=len(table.lengths_B),
+            )  # fmt: skip
+        case _:
+            raise ValueError(f"{c.estimator} gives no credit by turn")
 
 
-def _fixed_hae(table: Table, values: Values, c: CreditConfig) -> Streams:
-    U_BT, final_B = _filled(values.U_BT), _final(table, values)
-    return _flat(fixed_hae(*_history(table), U_BT, final_B, every=c.interval, gamma=c.gamma, lam=c.lam_low))
+def _adapted(table: Table, values: Values, c: CreditConfig) -> Floats:
+    return adaptive_lam_boundary(
+        table.rewards_BT, table.switches_BT, table.lengths_B, table.terminated_B, values.V_high_BT, values.U_final_B,
+        table.group_B, table.state_BT, gamma=c.gamma, averaged_over=len(table.lengths_B),
+    )  # fmt: skip
 
 
-def _hae(table: Table, values: Values, c: CreditConfig) -> Streams:
-    kappa: float | Floats
-    if c.lam_boundary == "adaptive":
-        kappa = adaptive_lam_boundary(
-            table.rewards_BT, table.switches_BT, table.lengths_B, table.terminated_B, values.V_high_BT,
-            _final(table, values), table.group_B, table.state_BT, gamma=c.gamma,
-            averaged_over=len(table.lengths_B),
+def _without_critic(table: Table, c: CreditConfig) -> GroupCredit:
+    rewards_BT, lengths_B, group_B = table.rewards_BT, table.lengths_B, table.group_B
+    match c.estimator:
+        case "grpo":
+            return grpo(rewards_BT, lengths_B, group_B, normalise_std=c.normalise_std)
+        case "rloo":
+            return rloo(rewards_BT, lengths_B, group_B)
+        case "gigpo":
+            return gigpo(
+                rewards_BT, lengths_B, group_B, table.state_BT,
+                gamma=c.gamma, step_weight=c.step_weight, normalise_std=c.normalise_std,
+            )  # fmt: skip
+        case _:  # REINFORCE++
+            has_groups = min(Counter(group_B.tolist()).values()) > 1
+            return reinforce_pp(rewards_BT, lengths_B, group_B if has_groups else None, gamma=c.gamma)
+
+
+def _streams(credit: GAECredit | HAECredit | GroupCredit) -> Streams:
+    """What is credited to a turn is credited to each of its decisions; without a critic there are no targets."""
+    if isinstance(credit, HAECredit):
+        return Streams(
+            switch_BT=credit.switch_BT, subgoal_BT=credit.subgoal_BT, action_BT=credit.action_BT,
+            target_U_BT=credit.return_U_BT, target_high_BT=credit.return_high_BT, target_low_BT=credit.return_low_BT,
         )  # fmt: skip
-    else:
-        kappa = c.lam_boundary
-    arguments = _hierarchy(table, values)
-    credit = hae(*arguments, gamma=c.gamma, lam_low=c.lam_low, lam_high=c.lam_high, lam_boundary=kappa)
-    return _hierarchical(credit)
-
-
-def _siblings(table: Table, values: Values, c: CreditConfig) -> Streams:
-    credit = sibling_hae(
-        *_hierarchy(table, values), table.group_B, table.state_BT, table.subgoal_BT, table.before_BT,
-        gamma=c.gamma, lam_low=c.lam_low, lam_high=c.lam_high, lam_boundary=c.lam_boundary,
-        averaged_over=len(table.lengths_B),
+    one_BT = credit.advantage_BT
+    nothing_BT = np.full(one_BT.shape, np.nan)
+    return Streams(
+        switch_BT=one_BT, subgoal_BT=one_BT, action_BT=one_BT,
+        target_U_BT=credit.return_BT if isinstance(credit, GAECredit) else nothing_BT,
+        target_high_BT=nothing_BT, target_low_BT=nothing_BT,
     )  # fmt: skip
-    return _hierarchical(credit)
-
-
-def _option_gae(table: Table, values: Values, c: CreditConfig) -> Streams:
-    return _hierarchical(option_gae(*_hierarchy(table, values), gamma=c.gamma, lam=c.lam_low))
-
-
-def _hae_eb(table: Table, values: Values, c: CreditConfig) -> Streams:
-    return _hierarchical(hae_eb(*_hierarchy(table, values), gamma=c.gamma, lam=c.lam_low))
-
-
-def _grpo(table: Table, values: Values, c: CreditConfig) -> Streams:
-    credit = grpo(table.rewards_BT, table.lengths_B, table.group_B, normalise_std=c.normalise_std)
-    return _same_for_all(credit.advantage_BT)
-
-
-def _rloo(table: Table, values: Values, c: CreditConfig) -> Streams:
-    return _same_for_all(rloo(table.rewards_BT, table.lengths_B, table.group_B).advantage_BT)
-
-
-def _reinforce_pp(table: Table, values: Values, c: CreditConfig) -> Streams:
-    has_groups = min(Counter(table.group_B.tolist()).values()) > 1
-    groups = table.group_B if has_groups else None
-    return _same_for_all(reinforce_pp(table.rewards_BT, table.lengths_B, groups, gamma=c.gamma).advantage_BT)
-
-
-def _gigpo(table: Table, values: Values, c: CreditConfig) -> Streams:
-    credit = gigpo(
-        table.rewards_BT, table.lengths_B, table.group_B, table.state_BT,
-        gamma=c.gamma, step_weight=c.step_weight, normalise_std=c.normalise_std,
-    )  # fmt: skip
-    return _same_for_all(credit.advantage_BT)
-
-
-_BY_TURN: dict[str, Callable[[Table, Values, CreditConfig], Streams]] = {
-    "gae": _gae,
-    "fixed_hae": _fixed_hae,
-    "hae": _hae,
-    "siblings": _siblings,
-    "option_gae": _option_gae,
-    "hae_eb": _hae_eb,
-    "grpo": _grpo,
-    "rloo": _rloo,
-    "reinforce_pp": _reinforce_pp,
-    "gigpo": _gigpo,
-}
 
 
 def estimate_tokens(
@@ -238,7 +245,8 @@ def estimate_tokens(
 ) -> tuple[list[Floats], list[Floats], Streams]:
     """Token-level GAE: for each row, advantages and targets of its trained tokens in order.
 
-    The streams are for looking at only: each decision's mean over its tokens, and the target of a turn's first.
+    The streams are for looking at only: each decision's mean over its tokens (NaN where it has none), and the target of
+    a turn's first.
     """
     of_row = [_Tokens.of(row, values) for row, values in zip(rows, value_P, strict=True)]
     of_episode = [[one for one in of_row if one.episode == b] for b in range(len(table.lengths_B))]
@@ -248,7 +256,10 @@ def estimate_tokens(
         joined = np.concatenate([one.turn for one in parts])
         turn_BL[b, : len(joined)] = joined
         V_BL[b, : len(joined)] = np.concatenate([one.value for one in parts])
-    credit = token_gae(*_history(table), turn_BL, V_BL, _final(table, values), gamma=config.gamma, lam=config.lam_low)
+    credit = token_gae(
+        table.rewards_BT, table.lengths_B, table.terminated_B, turn_BL, V_BL, values.U_final_B,
+        gamma=config.gamma, lam=config.lam_low,
+    )  # fmt: skip
     advantages, targets = [], []
     place = np.zeros(len(of_episode), dtype=np.int64)
     for one in of_row:
@@ -285,66 +296,18 @@ def _by_decision(
         np.add.at(total, where, advantage)
         np.add.at(count, where, 1.0)
         first_BT[row.episode, turn[::-1]] = target[::-1]  # the last one written is the first token
-    switch_BT, subgoal_BT, action_BT = total / np.maximum(count, 1.0)
-    return _streams(switch_BT, subgoal_BT, action_BT, target_U_BT=first_BT)
-
-
-def _history(table: Table) -> tuple[Floats, Ints, Bools]:
-    return table.rewards_BT, table.lengths_B, table.terminated_B
-
-
-def _hierarchy(table: Table, values: Values) -> tuple[Floats, Bools, Ints, Bools, Floats, Floats, Floats, Floats]:
-    """What `hae` and its kind are given."""
-    return (
-        table.rewards_BT, table.switches_BT, table.lengths_B, table.terminated_B,
-        _filled(values.U_BT), values.V_high_BT, _filled(values.V_low_BT), _final(table, values),
+    switch_BT, subgoal_BT, action_BT = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    nothing_BT = np.full(first_BT.shape, np.nan)
+    return Streams(
+        switch_BT=switch_BT, subgoal_BT=subgoal_BT, action_BT=action_BT,
+        target_U_BT=first_BT, target_high_BT=nothing_BT, target_low_BT=nothing_BT,
     )  # fmt: skip
 
 
-def _final(table: Table, values: Values) -> Floats:
-    return np.where(table.terminated_B, 0.0, values.U_final_B)
-
-
-def _flat(credit: GAECredit) -> Streams:
-    """One advantage for every decision of a turn, one value function."""
-    return _streams(credit.advantage_BT, credit.advantage_BT, credit.advantage_BT, target_U_BT=credit.return_BT)
-
-
-def _same_for_all(advantage_BT: Floats) -> Streams:
-    """One advantage for every decision of a turn, no critic."""
-    return _streams(advantage_BT, advantage_BT, advantage_BT)
-
-
-def _hierarchical(credit: HAECredit) -> Streams:
-    return Streams(
-        switch_BT=credit.switch_BT,
-        subgoal_BT=credit.subgoal_BT,
-        action_BT=credit.action_BT,
-        target_U_BT=credit.return_U_BT,
-        target_high_BT=credit.return_high_BT,
-        target_low_BT=credit.return_low_BT,
-    )
-
-
-def _streams(switch_BT: Floats, subgoal_BT: Floats, action_BT: Floats, target_U_BT: Floats | None = None) -> Streams:
-    nothing = np.full(switch_BT.shape, np.nan)
-    return Streams(
-        switch_BT=switch_BT,
-        subgoal_BT=subgoal_BT,
-        action_BT=action_BT,
-        target_U_BT=nothing if target_U_BT is None else target_U_BT,
-        target_high_BT=nothing,
-        target_low_BT=nothing,
-    )
-
-
-def _filled(values_BT: Floats) -> Floats:
-    """Padding turns have no value; any number does there."""
-    return np.where(np.isfinite(values_BT), values_BT, 0.0)
-
-
 def explained_variance(value: Floats, target: Floats) -> float:
-    """1 - Var(target - value) / Var(target); 0 where the targets do not vary."""
+    """1 - Var(target - value) / Var(target); 0 where the targets do not vary, NaN where there are none."""
     known = np.isfinite(value) & np.isfinite(target)
-    spread = float(np.var(target[known])) if known.any() else 0.0
+    if not known.any():
+        return float("nan")
+    spread = float(np.var(target[known]))
     return 1.0 - float(np.var((target - value)[known])) / spread if spread > 1e-12 else 0.0

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from hiper.agents import Sampler
-from hiper.records import Trajectory
+from hiper.records import Ending, Trajectory
 from hiper.rollout import Limits, of_tries, play, success_table, summary
 from hiper.runs.config import Config
 from hiper.runs.setup import build_interface, build_layout
@@ -47,7 +47,8 @@ def evaluate(
         "turns_mean": figures["rollout/turns"],
         "switches_mean": figures["rollout/switches"],
         "score_mean": figures["rollout/score"],
-        "crashed": sum(one.crashes > 0 for one in episodes),
+        "crashed": sum(one.ending is Ending.CRASHED for one in episodes),
+        "crashes": sum(one.crashes for one in episodes),
         "max_turns": config.env.max_turns,
         **world.identity(split),
     }

@@ -212,7 +212,10 @@ class RunFolder:
         return None
 
     def rewind(self, progress: Progress | None) -> None:
-        """Drop what came after a checkpoint, rows and the best model: the run plays those steps again."""
+        """Drop what came after a checkpoint, rows, samples and the best model: the run plays those steps again.
+
+        What a step left that was not finite stays: it is there to be looked into.
+        """
         limit = (-1, 0) if progress is None else _order([progress.stage, progress.step])
         best = load_best(self.checkpoints)
         if best is not None and _order([best.stage, best.step]) > limit:
@@ -223,6 +226,10 @@ class RunFolder:
             kept = [row for row in rows if _order(_place(row, file)) <= limit]
             if len(kept) != len(rows) or _is_torn(file):
                 write_whole(file, "".join(json.dumps(row) + "\n" for row in kept))
+        for sample in (self.path / TRAJECTORY_FOLDER).glob(f"{PREFIX['train']}[0-9]*"):
+            step = sample.name.removeprefix(PREFIX["train"]).partition(".")[0]
+            if _order(["train", int(step)]) > limit:
+                sample.unlink()
 
 
 def _place(row: Row, file: Path) -> tuple[str, int]:

@@ -1,8 +1,8 @@
 """Guards: they watch the rows of training for the ways in which runs die unnoticed.
 
-A guard compares the mean of a column over the last `WINDOW` steps with its mean over the first ones. It says what it
-sees and what to try. Whether it warns anew follows from the rows alone, so a run that is taken up again warns as it
-would have.
+A guard compares the mean of a column over the last `WINDOW` steps with its mean over the first ones, or with what is
+too much anywhere (distances from a policy, the critic). It says what it sees and what to try. Whether it warns anew
+follows from the rows alone, so a run that is taken up again warns as it would have.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -133,17 +133,19 @@ def _logprob_gap(now: Stretch, start: Stretch) -> str | None:
 GUARDS: Mapping[str, Guard] = {
     "switches_gone": Guard(seen=_switches_gone, remedy="try a larger train.kl_coef or train.entropy_coef"),
     "switches_everywhere": Guard(seen=_switches_everywhere, remedy="try a larger train.kl_coef or credit.lam_boundary"),
-    "entropy_collapse": Guard(seen=_entropy_collapse, remedy="try a larger train.entropy_coef or a smaller optim.lr"),
-    "entropy_runaway": Guard(seen=_entropy_runaway, remedy="try a smaller train.entropy_coef or optim.lr"),
+    "entropy_collapse": Guard(
+        seen=_entropy_collapse, remedy="try a larger train.entropy_coef or a smaller train.optim.lr"
+    ),
+    "entropy_runaway": Guard(seen=_entropy_runaway, remedy="try a smaller train.entropy_coef or train.optim.lr"),
     "reply_length": Guard(seen=_reply_length, remedy="try a larger train.kl_coef or credit.invalid_penalty"),
     "replies_cut": Guard(seen=_replies_cut, remedy="try a larger sampling.max_reply or train.kl_coef"),
     "stalling": Guard(seen=_stalling, remedy='if evaluation has that limit too, set credit.at_limit="end"'),
     "getting_worse": Guard(
-        seen=_getting_worse, remedy="try a smaller optim.lr, a larger train.kl_coef, or credit.lam_high = 1"
+        seen=_getting_worse, remedy="try a smaller train.optim.lr, a larger train.kl_coef, or credit.lam_high = 1"
     ),
-    "invalid_replies": Guard(seen=_invalid_replies, remedy="try credit.invalid_penalty or a smaller optim.lr"),
-    "kl_step": Guard(seen=_kl_step, remedy="try a smaller optim.lr, or fewer train.epochs and minibatches"),
-    "kl_start": Guard(seen=_kl_start, remedy="try a larger train.kl_coef or a smaller optim.lr"),
+    "invalid_replies": Guard(seen=_invalid_replies, remedy="try credit.invalid_penalty or a smaller train.optim.lr"),
+    "kl_step": Guard(seen=_kl_step, remedy="try a smaller train.optim.lr, or fewer train.epochs and minibatches"),
+    "kl_start": Guard(seen=_kl_start, remedy="try a larger train.kl_coef or a smaller train.optim.lr"),
     "critic": Guard(
         seen=_critic, remedy="try train.value_passes, train.critic_warmup or more train.episodes", after=2 * WINDOW
     ),

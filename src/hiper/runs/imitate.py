@@ -1,4 +1,4 @@
-"""Imitation: the policy learns to say what the expert says, from episodes that are new at every step."""
+"""Imitation: the policy learns to say what the expert says, from episodes that are dealt anew at every step."""
 
 import time
 from collections import Counter
@@ -125,6 +125,7 @@ def imitation_round(
         turns=progress.turns + sum(len(one.turns) for one in episodes),
         tokens=progress.tokens + tokens,
         wall_s=progress.wall_s + spent,
+        bad_in_a_row=progress.bad_in_a_row + 1 if logs["skipped"] else 0,
     )
     row: dict[str, object] = {f"learn/{name}": value for name, value in logs.items()}
     row["learn/cut"] = sum(len(one.ids) == longest for one in batch)

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -55,6 +56,7 @@ class Run:
         self.folder, self.config, self.watcher = folder, folder.config, watcher
         self.world = World(self.config.env)
         self._stop = False
+        self._since = time.perf_counter()  # the last step's end
 
     def execute(self, *, only_imitation: bool = False) -> None:
         """Imitation, then training; each stage evaluated at its end (with `eval.select` training at its start, too)."""
@@ -93,12 +95,11 @@ class Run:
         c = self.config.sft
         optimizer = self._optimizer(policy, c.optim, progress)
         self.watcher.stage("sft", progress.step, c.steps)
-        bad_in_a_row = 0
         while progress.step < c.steps:
+            progress, between = self._waited(progress)
             progress, row, shown = imitation_round(self.config, self.world, policy, optimizer, progress)
-            self._log(progress, row, c.steps)
-            bad_in_a_row = bad_in_a_row + 1 if row["learn/skipped"] else 0
-            if bad_in_a_row == 3:
+            self._log(progress, row | between, c.steps)
+            if progress.bad_in_a_row == 3:
                 self.folder.save_trajectories(f"diverged-sft-{progress.step:06d}", shown)
                 raise DivergedRound("loss or gradient was not finite in three steps in a row", shown, [])
             if progress.step % self.config.checkpoint_every == 0 or progress.step == c.steps:
@@ -111,6 +112,7 @@ class Run:
         t = self.config.train
         optimizer = self._optimizer(policy, t.optim, progress)
         learner = build_learner(self.config, policy, optimizer)
+        learner.bad_in_a_row = progress.bad_in_a_row
         sampler = build_sampler(self.config, policy, temperature=self.config.sampling.temperature)
         reference = self._reference() if t.kl_coef else None
         self.watcher.stage("train", progress.turns if t.turns else progress.step, t.turns or t.steps)
@@ -118,6 +120,7 @@ class Run:
         self._evaluate_between(policy, optimizer, progress)
         while not is_over(t, progress):
             self._check_guards(policy, optimizer, progress, rows)
+            progress, between = self._waited(progress)
             try:
                 done = train_round(self.config, self.world, sampler, learner, progress, reference)
             except DivergedRound as diverged:
@@ -125,7 +128,7 @@ class Run:
                 self.folder.save_trajectories(name, diverged.episodes, diverged.credit_rows)
                 raise
             progress = done.progress
-            rows.append(self._guarded(done.row, rows))
+            rows.append(self._guarded(done.row | between, rows))
             self._log(progress, rows[-1], t.steps)
             self._keep_sample(done)
             if progress.step % self.config.checkpoint_every == 0 or is_over(t, progress):
@@ -157,7 +160,13 @@ class Run:
             load_optimizer(latest, optimizer)
         return optimizer
 
+    def _waited(self, progress: Progress) -> tuple[Progress, Row]:
+        """Count what has passed since the last step: evaluations, saving."""
+        between = time.perf_counter() - self._since
+        return replace(progress, wall_s=progress.wall_s + between), {"time/between_s": between}
+
     def _log(self, progress: Progress, row: Row, total: int) -> None:
+        self._since = time.perf_counter()
         whole: Row = {
             "step": progress.step,
             "wall_s": progress.wall_s,
@@ -211,8 +220,13 @@ class Run:
         Its step is saved first, so that a run is never taken up before the step of the best model it knows.
         """
         rows = [row for row in self.folder.evaluations() if row["stage"] == "train" and not row["final"]]
-        best = max(rows, key=lambda row: float(str(row["success"])))  # of equals the first
-        if best["step"] == progress.step:
+        success = {row["step"]: float(str(row["success"])) for row in rows}
+        best = load_best(self.folder.checkpoints)
+        if best is None and len(rows) > 1:
+            self.watcher.say(
+                f"the model that did best before is not there: that of step {progress.step} takes its place"
+            )
+        if best is None or success[progress.step] > success.get(best.step, -1.0):  # of equals the first
             if progress.step:
                 self._save(policy, optimizer, progress)
             self.folder.save_best(policy, progress)

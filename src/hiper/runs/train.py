@@ -7,7 +7,7 @@ taken up again from its last checkpoint does on the CPU, bit for bit, what it wo
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class DivergedRound(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What one step leaves behind: how far the run has come, its row of metrics, its episodes and their credit."""
+    """What a step leaves behind: how far the run has come, its row of metrics, what was learnt from and its credit."""
 
     progress: Progress
     row: Row
@@ -49,12 +49,16 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reread:
-    """Episodes as the policy that played them sees them: their rows, its log-probabilities, its values by turn."""
+    """Episodes as the policy that played them sees them: their rows, its log-probabilities, its values by turn.
+
+    `reference`: what the start model says of the rows, where a KL term asks for it.
+    """
 
     episodes: list[Trajectory]
     rows: list[Document]
     scores: list[Scores]
     values: Values
+    reference: list[Scores] | None = None
 
 
 def train_round(
@@ -74,21 +78,23 @@ def train_round(
 
     read = reread(learnable(played, config), learner.policy, config)
     gap = logprob_gap(read.rows, read.scores, config.train.max_logprob_gap)
+    if reference is not None:
+        known = score(reference, read.rows, temperature=config.sampling.temperature, budget=config.budget)
+        read = replace(read, reference=known)
     clock.lap("values")
 
     table = table_of(read.episodes, config.credit)
     examples, raw = examples_of(read, table, config.credit)
-    if reference is not None:
-        examples = with_reference(examples, reference, config)
     credit_rows = _credit_rows(read, raw)
     noise = gradient_noise(config, learner, examples, read.episodes, progress.step)
+    clock.lap("credit")
     try:
         logs = update(config, learner, examples, progress)
     except DivergedError as error:
         raise DivergedRound(str(error), read.episodes, credit_rows) from error
     clock.lap("learn")
 
-    progress = _advance(progress, played, read, clock)
+    progress = _advance(progress, played, read, clock, learner)
     row: Row = {
         **summary(played),
         "rollout/crashes": sum(one.crashes for one in played),
@@ -96,7 +102,7 @@ def train_round(
         **noise,
         **logs,
         **_credit_columns(table, read.values, raw),
-        **clock.columns(read.rows),
+        **clock.columns(read.rows, epochs=config.train.epochs),
     }
     return Round(progress=progress, row=row, episodes=read.episodes, credit_rows=credit_rows)
 
@@ -148,7 +154,11 @@ def examples_of(read: Reread, table: Table, config: CreditConfig) -> tuple[list[
     """What the learner trains on under that estimator, and the credit it comes from."""
     old = [one.value_P for one in read.scores]
     credited, raw = give_credit(table, read.values, read.rows, old, config)
-    return [PPOExample(example=one, old_value_P=value_P) for one, value_P in zip(credited, old, strict=True)], raw
+    reference = [None] * len(old) if read.reference is None else [one.logprob_L for one in read.reference]
+    return [
+        PPOExample(example=one, old_value_P=value_P, reference_L=logprob_L)
+        for one, value_P, logprob_L in zip(credited, old, reference, strict=True)
+    ], raw
 
 
 def update(config: Config, learner: Learner, examples: Sequence[PPOExample], progress: Progress) -> Row:
@@ -177,7 +187,7 @@ def update(config: Config, learner: Learner, examples: Sequence[PPOExample], pro
     }
     logs |= {f"learn/{name}": value for name, value in fitted.items()}
     logs["learn/skipped"] = learner.skipped - skipped
-    logs["learn/lr"] = t.optim.lr * scale
+    logs["learn/lr"] = t.optim.lr * scale if step >= t.critic_warmup else 0.0
     return logs
 
 
@@ -213,7 +223,8 @@ def gradient_noise(
 
 
 def deal(episodes: Sequence[Trajectory], parts: int) -> list[set[int]]:
-    """Places of the episodes in `parts` parts at most; those of one game, which are not independent, stay together."""
+    """Places of the episodes in `parts` parts at most; those of one task, which are not independent, stay
+    together."""
     places: dict[tuple[object, ...], list[int]] = {}
     for place, one in enumerate(episodes):
         places.setdefault(task_of(one), []).append(place)
@@ -221,16 +232,6 @@ def deal(episodes: Sequence[Trajectory], parts: int) -> list[set[int]]:
     return [
         {place for game in part for place in games[game]}
         for part in np.array_split(range(len(games)), min(parts, len(games)))
-    ]
-
-
-def with_reference(examples: Sequence[PPOExample], reference: Policy, config: Config) -> list[PPOExample]:
-    """Add the start model's log-probabilities, for the KL term."""
-    rows = [one.example.document for one in examples]
-    known = score(reference, rows, temperature=config.sampling.temperature, budget=config.budget)
-    return [
-        PPOExample(example=one.example, old_value_P=one.old_value_P, reference_L=ref.logprob_L)
-        for one, ref in zip(examples, known, strict=True)
     ]
 
 
@@ -259,6 +260,7 @@ def _credit_columns(table: Table, values: Values, raw: Streams) -> Row:
     columns: Row = {"shaping/per_episode": float(table.shaping_BT.sum() / len(table.lengths_B))}
     for name, chosen in (("switch", later), ("subgoal", boundary), ("action", table.mask_BT)):
         entries = getattr(raw, f"{name}_BT")[chosen]
+        entries = entries[np.isfinite(entries)]
         columns[f"credit/{name}_mean"] = float(entries.mean()) if entries.size else 0.0
         columns[f"credit/{name}_std"] = float(entries.std()) if entries.size else 0.0
     high = np.where(boundary, raw.target_high_BT, np.nan)
@@ -283,8 +285,10 @@ def _plain(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[fl
     return [round(float(v), 6) if np.isfinite(v) else None for v in values]
 
 
-def _advance(progress: Progress, played: Sequence[Trajectory], read: Reread, clock: "_Clock") -> Progress:
-    """All that was played counts, also what nothing could be learnt from."""
+def _advance(
+    progress: Progress, played: Sequence[Trajectory], read: Reread, clock: "_Clock", learner: Learner
+) -> Progress:
+    """Episodes and turns count also where nothing could be learnt from them; tokens are those learnt from."""
     return Progress(
         stage="train",
         step=progress.step + 1,
@@ -292,6 +296,7 @@ def _advance(progress: Progress, played: Sequence[Trajectory], read: Reread, clo
         turns=progress.turns + sum(len(one.turns) for one in played),
         tokens=progress.tokens + sum(len(row) for row in read.rows),
         wall_s=progress.wall_s + sum(clock.spent.values()),
+        bad_in_a_row=learner.bad_in_a_row,
     )
 
 
@@ -308,8 +313,8 @@ class _Clock:
         self.spent[name] = now - self._last
         self._last = now
 
-    def columns(self, rows: Sequence[Document]) -> Row:
-        tokens = sum(len(row) for row in rows)
+    def columns(self, rows: Sequence[Document], *, epochs: int) -> Row:
+        tokens = epochs * sum(len(row) for row in rows)
         columns: Row = {f"time/{name}_s": spent for name, spent in self.spent.items()}
         columns["speed/sampled_tokens_s"] = self.sampled / self.spent["rollout"]
         columns["speed/trained_tokens_s"] = tokens / self.spent["learn"]
