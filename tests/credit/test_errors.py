@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import hiper.credit
-from hiper.credit import adaptive_lam_boundary, fixed_hae, gae, gigpo, grpo, hae, sibling_hae, token_gae
+from hiper.credit import adaptive_lam_boundary, fixed_hae, gae, gigpo, grpo, hae, rloo, sibling_hae, token_gae
 from tests.credit.batches import GOLDEN, random_batch
 from tests.credit.samples import ESTIMATORS, Sample, random_sample
 
@@ -169,6 +169,20 @@ def test_what_the_settings_are_unless_told() -> None:
                 found[function, name] = one.default
     assert found == {key: other.get(key, wanted.get(key[1])) for key in found}
     assert {name for _, name in found} == {*wanted, "lam_boundary"}
+
+
+def test_the_same_rewards_in_another_order_are_no_difference() -> None:
+    rewards_BT = np.random.default_rng(0).permuted(
+        np.tile([30563396.3746032, 18427347.290731188, 86390381.91625914, 0.1], (64, 1)), axis=1
+    )
+    credit = grpo(rewards_BT, np.full(64, 4), np.zeros(64, int))
+    assert 0 < np.abs(credit.advantage_BT).max() < 1e-6
+
+
+@pytest.mark.parametrize("value", [20 / 3, 0.1, -7e9])
+@pytest.mark.parametrize("estimator", [grpo, rloo])
+def test_equal_returns_earn_exactly_nothing(value: float, estimator: Any) -> None:
+    assert not estimator(np.full((7, 1), value), np.ones(7, int), np.zeros(7, int)).advantage_BT.any()
 
 
 @pytest.mark.parametrize(("apart", "is_scaled"), [(1e-6, True), (1e-10, False)])

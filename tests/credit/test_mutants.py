@@ -188,11 +188,11 @@ MUTANTS = {
     "fixed_hae: a turn late": ("fixed_hae", "np.arange(1, e.mask_BT.shape[1] + 1)", "np.arange(e.mask_BT.shape[1])"),
     "grouped: the other kind of standard deviation": ("groups", "np.maximum(size_K - 1, 1)", "size_K"),
     "grpo: the std the wrong way round": ("groups", "if not normalise_std", "if normalise_std"),
-    "rloo: the episode in its own baseline": ("rloo", "[index_B] - return_B\n", "[index_B]\n"),
+    "rloo: the episode in its own baseline": ("rloo", " * size_B / (size_B - 1)", ""),
     "rloo: the mean over one too many": (
         "rloo",
-        "(np.bincount(index_B)[index_B] - 1)",
-        "np.bincount(index_B)[index_B]",
+        "size_B / (size_B - 1)",
+        "(size_B + 1) / size_B",
     ),
     "reinforce_pp: padding in the mean": (
         "reinforce_pp",

@@ -60,7 +60,7 @@ class TokenBatch:
 def normalised(streams: Streams, mask_BT: Bools, boundary_BT: Bools, how: str) -> Streams:
     """Advantages on a common scale.
 
-    "joint" (default) divides all three levels by one constant, the root mean square over all their entries: the
+    "joint" divides all three levels by one constant, the root mean square over all their entries: the
     direction of the update is unchanged. "per_level" gives each level its own constant, as the paper's scripts do; with
     shared parameters that can reverse the sign of the update. "none" leaves them alone.
     """

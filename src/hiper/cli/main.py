@@ -108,7 +108,7 @@ def _eval(sub: "argparse._SubParsersAction[_Parser]") -> None:
     p.add_argument("--env", help="environment (default: the run's, else alfworld)")
     p.add_argument("--data", help='official data, "" for generated games (default: as in the run, else generated)')
     p.add_argument("--split", action="append", help="may be given several times (default: those of the environment)")
-    p.add_argument("--episodes", type=_count, default=0, help="at most so many games of each split (default: all)")
+    p.add_argument("--episodes", type=_count, default=0, help="at most so many games of each split; 0: all (default)")
     p.add_argument(
         "--tries",
         type=_positive,

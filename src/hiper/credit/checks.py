@@ -118,6 +118,8 @@ def flags(name: str, value: ArrayLike, shape: tuple[int, ...], read: BoolArray |
 def turn_counts(name: str, value: ArrayLike, shape_BT: tuple[int, ...]) -> IntArray:
     """`value` as int64, one number of turns per episode, each from 1 to T."""
     episodes, turns = shape_BT
+    if episodes and not turns:
+        raise ValueError("rewards_BT: expected a turn at least, got shape " + str(shape_BT))
     counts_B = _integers(name, value, (episodes,))
     _check_each(name, counts_B, (counts_B >= 1) & (counts_B <= turns), f"1 to {turns} turns")
     return counts_B
@@ -125,8 +127,7 @@ def turn_counts(name: str, value: ArrayLike, shape_BT: tuple[int, ...]) -> IntAr
 
 def fraction(name: str, value: object) -> float:
     """A discount or a lambda: a real number from 0 to 1."""
-    if getattr(value, "ndim", None) == 0:  # of numpy, torch or another
-        value = _array(name, cast(ArrayLike, value)).item()
+    value = _scalar(name, value)
     if isinstance(value, Real) and 0.0 <= float(value) <= 1.0:
         return float(value)
     raise ValueError(f"{name} = {value!r}: expected a number from 0 to 1")
@@ -144,6 +145,7 @@ def fractions(name: str, value: ArrayLike, episodes: int) -> FloatArray:
 
 def positive(name: str, value: object) -> int:
     """A number of things: an integer, at least 1."""
+    value = _scalar(name, value)
     if isinstance(value, Integral) and int(value) >= 1:
         return int(value)
     raise ValueError(f"{name} = {value!r}: expected an integer, 1 or more")
@@ -151,6 +153,7 @@ def positive(name: str, value: object) -> int:
 
 def not_negative(name: str, value: object) -> float:
     """A weight: a finite real number, 0 or more."""
+    value = _scalar(name, value)
     if isinstance(value, Real) and 0.0 <= float(value) < np.inf:
         return float(value)
     raise ValueError(f"{name} = {value!r}: expected a number, 0 or more")
@@ -195,6 +198,11 @@ def final_values(name: str, value: ArrayLike | None, terminated_B: BoolArray) ->
     return where_read(name, value, ~terminated_B)
 
 
+def _scalar(name: str, value: object) -> object:
+    """The number in an array without axes, of numpy, torch or another; anything else as it is."""
+    return _array(name, cast(ArrayLike, value)).item() if getattr(value, "ndim", None) == 0 else value
+
+
 def _array(name: str, value: ArrayLike) -> NDArray[np.generic]:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: expected an array without a mask; NaN may stand where nothing is read")
@@ -227,7 +235,8 @@ def _check_kind(name: str, array: NDArray[np.generic], kinds: str, expected: str
         is_whole = isinstance(entry, Integral) or (isinstance(entry, Real) and float(entry).is_integer())
         if np.asarray(entry).dtype.kind not in kinds and not is_whole:  # else it may be innocent among integers
             shown = entry.item() if isinstance(entry, np.generic) else entry
-            raise TypeError(f"{name}[{', '.join(map(str, index))}] = {shown!r}: expected {expected}")
+            where = f"[{', '.join(map(str, index))}]" if index else ""
+            raise TypeError(f"{name}{where} = {shown!r}: expected {expected}")
     raise TypeError(f"{name}: expected {expected} everywhere, got dtype {array.dtype}")
 
 

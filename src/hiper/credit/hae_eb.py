@@ -53,7 +53,8 @@ def hae_eb(
         rewards_BT, switches_BT, lengths_B, terminated_B, U_BT, V_high_BT, V_low_BT, U_final_B: as in `hae`.
         gamma: discount γ per turn, 0 to 1.
         lam: weight λ of later surprises in a segment, per turn, 0 to 1.
-        switch_from_values: credit a switch by the critic's two values instead of by what followed.
+        switch_from_values: credit a switch by the critic's two values instead of by what followed. The target of U
+            stays Sₜ: what followed.
 
     The three turns of `hae`: 8 - 4; then .5·5 - 1 + .25 (4 - 5), cut; then .5·1.5 - 1 + .25 (1 - 1.5 + 1.25):
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hiper.credit import checks
-from hiper.credit.groups import GroupCredit, spread
+from hiper.credit.groups import GroupCredit, compared, spread
 from hiper.credit.returns import episode_return
 
 
@@ -37,6 +37,6 @@ def rloo(rewards_BT: ArrayLike, lengths_B: ArrayLike, group_B: ArrayLike) -> Gro
     """
     e = checks.seen_episodes(rewards_BT, lengths_B)
     index_B = checks.groups(group_B, e.mask_BT.shape[:1], pairs_for="rloo")
-    return_B = episode_return(e)
-    others_B = np.bincount(index_B, weights=return_B)[index_B] - return_B
-    return spread(return_B - others_B / (np.bincount(index_B)[index_B] - 1), e.mask_BT)
+    size_B = np.bincount(index_B)[index_B]
+    from_mean_B = compared(episode_return(e), index_B, normalise_std=False)
+    return spread(from_mean_B * size_B / (size_B - 1), e.mask_BT)  # of the others' mean it is as much further away

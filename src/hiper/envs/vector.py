@@ -21,11 +21,6 @@ Infos = dict[str, Any]  # Gymnasium's own type of `infos`
 Step = tuple[tuple[str, ...], NDArray[Any], NDArray[Any], NDArray[Any], Infos]
 
 
-def seed_of(seed: int, index: int) -> int:
-    """The seed of environment `index` in a set seeded with `seed`, whatever the size of the set."""
-    return int(np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1, np.uint64)[0])
-
-
 class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     """Steps its environments one after another. `metadata["autoreset_mode"]` says what follows an ending:
 
@@ -67,9 +62,9 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     ) -> tuple[tuple[str, ...], Infos]:
         """Resets all environments, or those of `options["reset_mask"]` (bool array, one per environment).
 
-        seed: an int, from which `seed_of` derives one each, or a seed each. options: any other option is
-        passed on; where it is a list, tuple or array, item i goes to environment i. Raises ValueError on a wrong
-        length.
+        seed: an int, to which each environment adds its index as in Gymnasium's own vectors, or a seed each. options:
+        any other option is passed on; where it is a list, tuple or array, item i goes to environment i. Raises
+        ValueError on a wrong length.
         """
         given = dict(options or {})
         mask = np.asarray(given.pop("reset_mask", np.ones(self.num_envs, dtype=np.bool_)), dtype=np.bool_)
@@ -127,7 +122,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         if seed is None:
             return [None] * self.num_envs
         if isinstance(seed, int | np.integer):
-            return [seed_of(int(seed), self.first_index + i) for i in range(self.num_envs)]
+            return [int(seed) + self.first_index + i for i in range(self.num_envs)]
         return list(seed)
 
     def _restart(self, i: int, info: Infos) -> Infos:

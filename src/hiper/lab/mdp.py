@@ -1,6 +1,7 @@
 """Small finite-horizon worlds and agents with subgoals, of which everything can be computed exactly.
 
-Suffixes of this room: `_T` turns, `_S` states, `_O` subgoals, `_A` actions, `_D` policy parameters, `_N` episodes.
+Suffixes of this room: `_T` turns, `_S` states, `_O` subgoals, `_A` actions, `_Q` KEEP and SWITCH, `_H` kinds of
+decision, `_D` policy parameters, `_N` episodes, `_M` continuations of them, `_K` pairs of them, `_L` tokens.
 A table over (state, subgoal) is read with the subgoal of the *last* turn where it is about the switch decision
 (U, the switch probability) and with the subgoal *in force* where it is about the action (V_low).
 """

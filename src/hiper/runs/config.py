@@ -121,7 +121,7 @@ class ImitationConfig(Section):
     steps: Count = 0
     """Optimiser steps of imitation before RL; 0: none."""
     episodes: Positive = 32
-    """Expert episodes a step, always new ones."""
+    """Expert episodes a step; games are dealt anew for each."""
     split: str = "train"
     """Games that the expert shows (default: the environment's for training)."""
     search: str = "varied"

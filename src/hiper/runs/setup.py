@@ -90,7 +90,7 @@ def build_learner(config: Config, policy: Policy, optimizer: Optimizer) -> Learn
 def demonstrate(
     config: Config, world: World, *, step: int, count: int, clean: bool = False, learner: Policy | None = None
 ) -> list[Trajectory]:
-    """Episodes of the expert, new ones for every step. `clean`: without deliberate mistakes.
+    """Episodes of the expert, dealt anew for every step. `clean`: without deliberate mistakes.
 
     learner: takes its share of the turns, as much of sft.own_turns as that step of imitation has come to.
     """
