@@ -28,9 +28,9 @@ ARROWS: dict[str, set[str]] = {
     "lab": {"credit"},
     "report": {"records"},
     "rollout": {"records", "agents", "envs"},
-    "batch": {"records", "credit"},
+    "batch": {"records"},
     "learn": {"batch", "models"},
-    "runs": {"records", "credit", "agents", "envs", "models", "lab", "report", "rollout", "batch", "learn"},
+    "runs": {"records", "credit", "agents", "envs", "models", "rollout", "batch", "learn"},
     "cli": {"runs", "report", "lab"},
 }
 TOP = "(top)"

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from hiper.records import ARENA_FILE
 from hiper.report import ReportError, comparison_table, summary, write_comparison
-from hiper.report.arena import ARENA_FILE, Entry, read_arena, unequal_code, unequal_starts
+from hiper.report.arena import Entry, read_arena, unequal_code, unequal_starts
 from hiper.report.compare import ratio_cell, share_cell, trace, turns_cell
 from hiper.report.measures import (
     DRAWS,
@@ -85,6 +86,8 @@ def write_arena(folder: Path, rises: dict[str, float], *, seeds: int = 3, thresh
         "seeds": list(range(seeds)),
         "baseline": next(iter(rises)),
         "threshold": threshold,
+        "gained": 0.75,
+        "measure": "success",
         "runs": runs,
     }
     (folder / ARENA_FILE).write_text(json.dumps(plan), encoding="utf-8")
@@ -628,6 +631,11 @@ def test_what_is_no_comparison(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="missing or damaged"):
         read_arena(tmp_path)
     write_arena(tmp_path, {"flat": 0.2}, seeds=1)
+    plan = json.loads((tmp_path / ARENA_FILE).read_text(encoding="utf-8"))
+    (tmp_path / ARENA_FILE).write_text(json.dumps({**plan, "runs": [{}]}), encoding="utf-8")
+    with pytest.raises(ReportError, match="is damaged, or of another version: it has no '"):
+        read_arena(tmp_path)
+    (tmp_path / ARENA_FILE).write_text(json.dumps(plan), encoding="utf-8")
     (tmp_path / "runs" / "k = 1" / "0" / "0" / "metrics.jsonl").write_text("{\n{}\n", encoding="utf-8")
     with pytest.raises(ReportError, match=r"metrics\.jsonl, line 1: not JSON"):
         read_arena(tmp_path)

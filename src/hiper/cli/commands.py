@@ -183,10 +183,10 @@ def serve(arguments: argparse.Namespace) -> int:
 
 def report(arguments: argparse.Namespace) -> int:
     """`hiper report`."""
-    from hiper.report import ARENA_FILE, write_comparison, write_report
+    from hiper.report import is_comparison, write_comparison, write_report
 
     folder, out = Path(arguments.folder), None if arguments.out is None else Path(arguments.out)
-    if not (folder / ARENA_FILE).exists():
+    if not is_comparison(folder):
         print(write_report(folder, out))
         return 0
     written = write_comparison(folder, out)

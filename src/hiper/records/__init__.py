@@ -1,8 +1,11 @@
 """Frozen records of what happened, and their files. Imports nothing of the project."""
 
 from hiper.records.files import (
+    ARENA_FILE,
+    BOARD_FOLDER,
     CHECKPOINT_FOLDER,
     CONFIG_FILE,
+    DONE_FILE,
     ENVIRONMENT_FILE,
     EVALS_FILE,
     METRICS_FILE,
@@ -33,8 +36,11 @@ from hiper.records.types import (
 )
 
 __all__ = [
+    "ARENA_FILE",
+    "BOARD_FOLDER",
     "CHECKPOINT_FOLDER",
     "CONFIG_FILE",
+    "DONE_FILE",
     "ENVIRONMENT_FILE",
     "EVALS_FILE",
     "METRICS_FILE",

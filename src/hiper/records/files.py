@@ -1,6 +1,6 @@
 """Reading and writing records: JSON lines, optionally compressed (`.zst`), with the schema in the first line.
 
-Also the names of the files in a run folder, so that writers and readers cannot drift apart.
+Also the names of the files in the folder of a run and of a comparison, so that writers and readers cannot drift apart.
 """
 
 import dataclasses
@@ -23,8 +23,11 @@ METRICS_FILE = "metrics.jsonl"
 EVALS_FILE = "evals.jsonl"
 ENVIRONMENT_FILE = "environment.json"
 REPORT_FILE = "report.html"
+DONE_FILE = "done.json"  # of a run that is over and whose weights were given away
+ARENA_FILE = "arena.json"  # of a comparison: its plan, and how each run ended
 TRAJECTORY_FOLDER = "trajectories"
 CHECKPOINT_FOLDER = "checkpoints"
+BOARD_FOLDER = "tensorboard"
 
 JSON = dict[str, object]
 

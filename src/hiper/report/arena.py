@@ -6,19 +6,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from hiper.records import ENVIRONMENT_FILE, EVALS_FILE, METRICS_FILE, FileError, read_jsonl
+from hiper.records import ARENA_FILE, ENVIRONMENT_FILE, EVALS_FILE, METRICS_FILE, FileError, read_jsonl
 from hiper.report.read import ReportError, Row, number, read_environment
 from hiper.report.scales import Floats
 
-ARENA_FILE = "arena.json"
 ROWS_FILE = "rows.jsonl"
 K = TypeVar("K")
-GAINED = 0.75
-"""Of what the baseline gains: near its end a curve is so flat that the turns to it are chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +94,11 @@ class Arena:
         )
 
 
+def is_comparison(folder: Path) -> bool:
+    """Whether a comparison lies there."""
+    return (folder / ARENA_FILE).exists()
+
+
 def read_arena(folder: str | Path) -> Arena:
     """What lies in the folder of a comparison. Raises ReportError where there is none.
 
@@ -107,6 +109,13 @@ def read_arena(folder: str | Path) -> Arena:
         plan = json.loads((folder / ARENA_FILE).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise ReportError(f"{folder}: not the folder of a comparison; {ARENA_FILE} is missing or damaged") from error
+    try:
+        return _arena(folder, plan)
+    except KeyError as error:
+        raise ReportError(f"{folder}: {ARENA_FILE} is damaged, or of another version: it has no {error}") from error
+
+
+def _arena(folder: Path, plan: dict[str, Any]) -> Arena:
     entries = tuple(_entry(folder, run) for run in plan["runs"])
     begun = {entry.task for entry in entries if entry.rows or entry.state != "unfinished"}
     return Arena(
@@ -118,8 +127,8 @@ def read_arena(folder: str | Path) -> Arena:
         turns={task["name"]: task["turns"] for task in plan["tasks"]},
         baseline=plan["baseline"],
         threshold=None if plan["threshold"] == "baseline" else float(plan["threshold"]),
-        gained=float(plan.get("gained", GAINED)),
-        measure=str(plan.get("measure", "success")),
+        gained=float(plan["gained"]),
+        measure=plan["measure"],
         entries=entries,
     )
 

@@ -24,8 +24,11 @@ from typing import Any, Protocol
 
 from hiper.envs import EnvError
 from hiper.records import (
+    ARENA_FILE,
+    BOARD_FOLDER,
     CHECKPOINT_FOLDER,
     CONFIG_FILE,
+    DONE_FILE,
     ENVIRONMENT_FILE,
     EVALS_FILE,
     METRICS_FILE,
@@ -33,11 +36,10 @@ from hiper.records import (
     read_jsonl,
     write_whole,
 )
-from hiper.report import ARENA_FILE
 from hiper.runs.arena import Entry, Job, Plan, jobs_of
 from hiper.runs.checkpoint import Progress, checkpoints, load_progress, model_sha256
 from hiper.runs.config import ConfigError, load_config
-from hiper.runs.folder import BOARD_FOLDER, DONE_FILE, Row, RunFolder
+from hiper.runs.folder import Row, RunFolder
 from hiper.runs.run import Stopped, start
 from hiper.runs.train import is_over
 from hiper.runs.world import World

@@ -22,8 +22,10 @@ from torch.utils.tensorboard import SummaryWriter
 from hiper.learn import Optimizer
 from hiper.models import Policy
 from hiper.records import (
+    BOARD_FOLDER,
     CHECKPOINT_FOLDER,
     CONFIG_FILE,
+    DONE_FILE,
     ENVIRONMENT_FILE,
     EVALS_FILE,
     METRICS_FILE,
@@ -49,10 +51,6 @@ from hiper.runs.config import Config, ConfigError, load_config, plain, to_toml
 
 PACKAGES = ("hiper", "torch", "transformers", "tokenizers", "numpy", "gymnasium")
 Row = dict[str, object]
-BOARD_FOLDER = "tensorboard"
-DONE_FILE = "done.json"  # of a run that is over and whose weights were given away
-
-
 LATER_SECTIONS = ("train", "credit", "eval", "guards")
 
 
