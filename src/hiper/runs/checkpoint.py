@@ -46,7 +46,7 @@ class Progress:
 
 
 def save_checkpoint(
-    parent: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: Settings | None = None
+    parent: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: Settings
 ) -> Path:
     """Write `parent/step-N` (imitation: `sft-N`). It appears under its name only when it is complete and on the disk.
 
@@ -58,7 +58,7 @@ def save_checkpoint(
     return _write_whole(target, policy, optimizer, progress, config)
 
 
-def save_best(parent: Path, policy: Policy, progress: Progress, config: Settings | None = None) -> Path:
+def save_best(parent: Path, policy: Policy, progress: Progress, config: Settings) -> Path:
     """Write `parent/best` in place of the one before: a model to be used, which no training goes on from."""
     return _write_whole(parent / BEST, policy, None, progress, config)
 
@@ -66,11 +66,6 @@ def save_best(parent: Path, policy: Policy, progress: Progress, config: Settings
 def load_best(parent: Path) -> Progress | None:
     """How far training was when `parent/best` was written; None if it was not."""
     return load_progress(parent / BEST) if (parent / BEST).is_dir() else None
-
-
-def remove_best(parent: Path) -> None:
-    """Forget the model that did best: the run goes on from before it."""
-    shutil.rmtree(parent / BEST)
 
 
 def trained_with(folder: Path) -> Settings | None:
@@ -85,7 +80,7 @@ def trained_with(folder: Path) -> Settings | None:
 
 
 def _write_whole(
-    target: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: Settings | None
+    target: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: Settings
 ) -> Path:
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -103,15 +98,12 @@ def _write_whole(
     return target
 
 
-def _write(
-    folder: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: Settings | None
-) -> None:
+def _write(folder: Path, policy: Policy, optimizer: Optimizer | None, progress: Progress, config: Settings) -> None:
     """All files of a checkpoint, the hashes last, and all of them on the disk."""
     policy.save(folder)
     if optimizer is not None:
         save_file(optimizer.state(), folder / OPTIMIZER_FILE)
-    if config is not None:
-        (folder / SETTINGS_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
+    (folder / SETTINGS_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
     (folder / STATE_FILE).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
     (folder / HASHES_FILE).write_text(json.dumps(_hashes(folder), indent=1), encoding="utf-8")
     for file in (*folder.iterdir(), folder):

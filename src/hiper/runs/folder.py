@@ -38,12 +38,12 @@ from hiper.records import (
     write_whole,
 )
 from hiper.runs.checkpoint import (
+    BEST,
     PREFIX,
     Progress,
     checkpoints,
     load_best,
     prune,
-    remove_best,
     save_best,
     save_checkpoint,
 )
@@ -217,7 +217,7 @@ class RunFolder:
         limit = (-1, 0) if progress is None else _order([progress.stage, progress.step])
         best = load_best(self.checkpoints)
         if best is not None and _order([best.stage, best.step]) > limit:
-            remove_best(self.checkpoints)
+            shutil.rmtree(self.checkpoints / BEST)
         for name in (METRICS_FILE, EVALS_FILE):
             file = self.path / name
             rows = read_jsonl(file)
