@@ -345,6 +345,17 @@ def test_the_bar_of_a_run_fits_and_says_what_is_left(width: int) -> None:
     assert "…" not in bar
 
 
+def test_brackets_in_names_are_shown_as_they_are() -> None:
+    screen = Screen()
+    screen.console, screen.is_live = Console(file=io.StringIO(), force_terminal=True, width=140), True
+    screen.say("GRPO [/b] [group 4]")
+    screen.board(0, 2, None, "GRPO [/b] [red]x")
+    screen.close()
+    shown = Text.from_ansi(screen.console.file.getvalue()).plain
+    assert "GRPO [/b] [group 4]" in shown
+    assert "at GRPO [/b] [red]x" in shown
+
+
 def test_doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["doctor", "--json", "-"]) == 0

@@ -274,6 +274,35 @@ def test_what_the_baseline_gains_gives_the_threshold_of_each_draw() -> None:
     assert part.turns.value == pytest.approx(BUDGET * 0.75 * 0.95)
 
 
+def test_a_baseline_that_does_not_rise_says_nothing_of_speed() -> None:
+    for baseline in (ramps(0.0, 0.0), np.full((2, POINTS), 0.3)):  # falling, and still
+        found = speed(ramps(0.5, 0.6), baseline, None, TURNS, gained=0.75)
+        assert math.isnan(found.threshold)
+        assert math.isnan(found.ratio.value)
+        assert math.isnan(found.turns.value)
+
+
+def test_metrics_that_are_lost_are_not_a_result(tmp_path: Path) -> None:
+    write_arena(tmp_path, {"flat": 0.2, "new": 0.4}, seeds=2)
+    (tmp_path / "runs" / "k = 1" / "1" / "0" / "metrics.jsonl").write_text("", encoding="utf-8")
+    page, measured, *_ = write_comparison(tmp_path)
+    (new,) = [one for one in measured if (one.task, one.arm) == ("k = 1", "new")]
+    assert (new.seeds, new.failed) == ((1,), 0)
+    assert "it is done, but its metrics are lost (not counted)" in words(page.read_text(encoding="utf-8"))
+
+
+def test_colours_are_those_of_the_picture_and_names_fit(tmp_path: Path) -> None:
+    long = "an arm with a name that runs on and on"
+    arena = read_arena(write_arena(tmp_path, {"flat": 0.2, long: 0.4}, seeds=1))
+    drawn = slide(arena, measure(arena))
+    assert "an arm with a name t…" in drawn
+    assert long not in drawn
+    assert "mean of one seed" in drawn
+    page = write_comparison(tmp_path).page.read_text(encoding="utf-8")
+    assert 'class="line h5"' in page
+    assert 'class="line h0"' in page
+
+
 def test_a_noisy_curve_is_not_faster_than_a_quiet_one() -> None:
     """Of one true curve, with the noise of steps of 8 and of 64 games. The first touch of the end came sooner."""
     rng = np.random.default_rng(0)
@@ -470,7 +499,7 @@ def test_arms_of_one_task_that_began_from_unequal_imitations_are_told_apart(tmp_
     for place, made in enumerate(("2026-01-01", "2026-02-02", "2026-03-03", "2026-03-03")):
         begin_from(tmp_path, place, start="all-0", made=made)
     (line,) = unequal_starts(read_arena(tmp_path))
-    assert line == "k = 1: all-0 came out in 2 versions; 2026-01-01: flat; 2026-02-02: new"
+    assert line == "k = 1, seed 0: all-0 came out in 2 versions; 2026-01-01: flat; 2026-02-02: new"
     page, *_ = write_comparison(tmp_path)
     assert "Runs that differ by more than their arms" in words(page.read_text(encoding="utf-8"))
 
@@ -620,8 +649,11 @@ def test_traces_are_means_of_the_runs_that_have_them() -> None:
     found = trace(
         [run({100: 1.0, 200: 3.0}), run({50: 5.0, 100: 5.0}), run({})], "x", np.array([0.0, 50.0, 100.0, 150.0])
     )
-    assert found[:3] == pytest.approx([3.0, 3.5, 3.0])
-    assert math.isnan(found[3])
+    assert found == pytest.approx([3.0, 3.5, 4.0, 4.0])  # the last step goes on to the run's end
+    late = run({100: math.nan, 200: 3.0, 300: math.nan})
+    assert trace([late], "x", np.array([0.0, 100.0, 150.0, 200.0])) == pytest.approx(
+        [math.nan, 3.0, math.nan, math.nan], nan_ok=True
+    )
 
 
 def test_what_is_no_comparison(tmp_path: Path) -> None:
@@ -633,7 +665,7 @@ def test_what_is_no_comparison(tmp_path: Path) -> None:
     write_arena(tmp_path, {"flat": 0.2}, seeds=1)
     plan = json.loads((tmp_path / ARENA_FILE).read_text(encoding="utf-8"))
     (tmp_path / ARENA_FILE).write_text(json.dumps({**plan, "runs": [{}]}), encoding="utf-8")
-    with pytest.raises(ReportError, match="is damaged, or of another version: it has no '"):
+    with pytest.raises(ReportError, match=r"is damaged, or of another version \(KeyError"):
         read_arena(tmp_path)
     (tmp_path / ARENA_FILE).write_text(json.dumps(plan), encoding="utf-8")
     (tmp_path / "runs" / "k = 1" / "0" / "0" / "metrics.jsonl").write_text("{\n{}\n", encoding="utf-8")

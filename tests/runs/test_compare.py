@@ -15,9 +15,11 @@ import tomli_w
 
 from hiper.cli import main
 from hiper.records import read_jsonl
+from hiper.report import ReportError
+from hiper.report.arena import read_arena
 from hiper.runs.arena import Job, Plan, choose, load_plan, slug
-from hiper.runs.checkpoint import model_sha256
-from hiper.runs.compare import Board, Comparison, _copy_start, finished
+from hiper.runs.checkpoint import CheckpointError, model_sha256
+from hiper.runs.compare import Board, Comparison, _copy_start, _how_it_died, finished
 from hiper.runs.config import ConfigError, load_config
 from tests.runs.nursery import PATIENCE, Child, Nursery
 from tests.runs.tiny import Row, contents, metrics, settings, tiny_model
@@ -176,8 +178,19 @@ def test_what_is_shipped_can_be_planned(file: Path, tmp_path: Path) -> None:
             "arm 'flat': train.turns: the budget goes for all arms; set arena.turns, or a task's turns",
         ),
         ({"arena": {"task": [{"name": "t", "seed": 3}]}}, "task 't': seed: each run of a comparison has its own"),
-        ({"arena": {"task": [{"name": "t", "turns": -1}]}}, "task 't', arm 'flat': train.turns: Input should be"),
+        (
+            {"arena": {"task": [{"name": "t", "turns": -1}]}},
+            "task 't': turns: expected a whole number",
+        ),
         ({"base": {"trian": {}}}, "unknown key 'trian'; did you mean 'train'?"),
+        ({"arena": {"threshold": "half"}}, "arena.threshold: Input should be a valid number, unable to parse"),
+        ({"arena": {"threshold": "half"}}, "or 'baseline' (got 'half')"),
+        ({"arena": {"start": {"sead": 1}}}, "unknown key 'arena.start.sead'"),
+        ({"arena": {"arm": [{"name": ".."}]}}, "arena.arm number 1 has no name"),
+        (
+            {"arena": {"task": [{"name": "t", "turns": 0}]}},
+            "task 't': turns: expected a whole number, 1 or",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(change: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -196,6 +209,10 @@ def test_files_and_overrides_that_are_none(tmp_path: Path) -> None:
         load_plan(tmp_path / "none.toml", (), tmp_path)
     with pytest.raises(ConfigError, match=r"override 'arena.turns': expected key=value"):
         plan_of(tmp_path, document(), "arena.turns")
+    with pytest.raises(ConfigError, match=r"base: expected a section, not a value \(got 3\)"):
+        plan_of(tmp_path, document() | {"base": 3})
+    start = plan_of(tmp_path, document(), "arena.start.seed=9").starts[0]
+    assert start.config.seed == 9
 
 
 @pytest.mark.parametrize("decided", ["seed=3", "train.turns=5", "train.steps=5"])
@@ -373,7 +390,7 @@ def test_a_process_that_somebody_stops_is_a_failed_run(nursery: Nursery, unkille
     imitation.send_signal(signal.SIGTERM)
     assert child.wait() == 1
     assert "its imitation failed: its process was told to stop; the same command goes on from there" in child.said()
-    assert {run["state"] for run in outcomes(out).values()} == {"failed"}
+    assert {run["state"] for run in outcomes(out).values()} == {"unfinished"}  # no agent that never succeeds
 
 
 def _writes(process: psutil.Process, out: Path) -> bool:
@@ -420,7 +437,7 @@ def test_what_is_done_in_parts_may_leave_its_numbers_only(nursery: Nursery, unki
     )
     child = nursery.start("compare", "renamed.toml", *command[2:], "--arm", "flat")
     assert child.wait() == 0
-    assert "not in the plan, and left out: 1 runs (runs/k-1/HAE)" in child.said()
+    assert "not in the plan, and left out: 1 runs (runs/k-1/HAE/seed-5)" in child.said()
 
 
 class TestAgain:
@@ -464,6 +481,32 @@ class TestAgain:
         worker.process.join(PATIENCE)
         assert worker.process.exitcode in (0, -signal.SIGTERM)
         assert finished(start) is None
+
+    def test_a_damaged_imitation_is_named_where_it_is_copied(self, unkilled: Path, tmp_path: Path) -> None:
+        (begun,) = (unkilled / "starts").iterdir()
+        start, job = tmp_path / "start", Job(name="", config=load_config(begun / "config.toml"), out=tmp_path / "run")
+        shutil.copytree(begun, start)
+        (start / "checkpoints" / "sft-000003" / "model.safetensors").write_bytes(b"damaged")
+        with pytest.raises(CheckpointError, match=rf"is corrupt \(its hash differs\); remove {start}, and it is made"):
+            _copy_start(start, job)
+        assert not job.out.exists()
+
+    @pytest.mark.parametrize(("exit_code", "said"), [(-9, "killed (SIGKILL, perhaps"), (3, "exit code 3; see log")])
+    def test_how_a_process_died(self, exit_code: int, said: str) -> None:
+        assert said in _how_it_died(exit_code, Path("log"))
+
+    @pytest.mark.parametrize("text", ["[]", "{}", '{"runs": [1]}', b"\xff"])
+    def test_a_damaged_plan_is_written_anew(self, plan: Plan, tmp_path: Path, text: str | bytes) -> None:
+        (tmp_path / "arena.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+        assert Comparison(plan, tmp_path, 1, Silent())._failed_before() == {}
+        with pytest.raises(ReportError):
+            read_arena(tmp_path)
+
+    def test_a_damaged_note_of_the_end_is_named(self, plan: Plan, tmp_path: Path) -> None:
+        job = replace(plan.entries[0].job, out=tmp_path)
+        (tmp_path / "done.json").write_text("{}", encoding="utf-8")
+        with pytest.raises(ConfigError, match=rf"done.json is damaged; remove {tmp_path}, and the run is made again"):
+            finished(job)
 
     def test_an_evaluation_of_other_settings_is_made_anew(self, unkilled: Path, tmp_path: Path) -> None:
         (start,) = (unkilled / "starts").iterdir()

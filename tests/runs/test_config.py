@@ -101,7 +101,10 @@ def test_overrides_are_toml_values_and_bare_words_strings() -> None:
     ("override", "said"),
     [
         ("train.stepz=1", "unknown key 'train.stepz'; did you mean 'train.steps'?"),
-        ("steps=1", "unknown key 'steps'; did you mean"),
+        ("steps=1", "unknown key 'steps'; did you mean 'train.steps'?"),
+        ("lr=1", "unknown key 'lr'; did you mean 'train.optim.lr'?"),
+        ("train.lr=1", "unknown key 'train.lr'; did you mean 'train.optim.lr'?"),
+        ("optim.lr=1", "unknown key 'optim'; did you mean 'train.optim.lr'?"),
         ("trian.steps=1", "unknown key 'trian'; did you mean 'train'?"),
         ("train.optim.learning_rate=1", "unknown key 'train.optim.learning_rate'; did you mean 'train.optim."),
         ("zzzzzz=1", "unknown key 'zzzzzz'; the nearest is '"),

@@ -200,8 +200,8 @@ def compare(arguments: argparse.Namespace) -> int:
 
     from hiper.report import summary, write_comparison
     from hiper.runs.arena import choose, jobs_of, load_plan
+    from hiper.runs.compare import check, state
     from hiper.runs.compare import compare as carry_out
-    from hiper.runs.compare import state
     from hiper.runs.run import Stopped
     from hiper.runs.setup import cores
 
@@ -213,7 +213,9 @@ def compare(arguments: argparse.Namespace) -> int:
     imitations = "1 imitation" if len(plan.starts) == 1 else f"{len(plan.starts)} imitations"
     screen.say(f"{part}{len(plan.entries)} runs and {imitations}, in {out}")
     if arguments.dry_run:
-        for job in jobs_of(plan, chosen):
+        jobs = list(jobs_of(plan, chosen))
+        check(plan, jobs)
+        for job in jobs:
             screen.say(f"{state(job):6s} {job.name}")
         return 0
     try:

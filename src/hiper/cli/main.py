@@ -213,7 +213,7 @@ def _compare(sub: "argparse._SubParsersAction[_Parser]") -> None:
         "--task", action="append", default=[], metavar="NAME", help="only this task now (may be given several times)"
     )
     p.add_argument("--arm", action="append", default=[], metavar="NAME", help="only this arm now; the rest later")
-    p.add_argument("--jobs", type=_count, default=0, help="runs at once (default: as many as there are cores)")
+    p.add_argument("--jobs", type=_count, default=0, help="runs at once; 0: as many as there are cores (default)")
     p.add_argument("--dry-run", action="store_true", help="list the runs, what is done of them, and stop")
     p.add_argument("--json", metavar="FILE", help="write what was measured there; - for standard output")
     p.set_defaults(run=commands.compare)

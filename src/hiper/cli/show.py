@@ -52,7 +52,7 @@ class Screen:
         self._say_head()
         self._begin, self._done_before = time.monotonic(), done
         if self.is_live:
-            text = TextColumn("{task.fields[text]}")
+            text = TextColumn("{task.fields[text]}", markup=False)
             if self._is_narrow:
                 self._open_bar(name, done, total, BarColumn(8), MofNCompleteColumn(), text)
             else:
@@ -75,7 +75,7 @@ class Screen:
 
     def _open_bar(self, name: str, done: int, total: int, *columns: ProgressColumn) -> None:
         """A bar between what is counted and the time that is left."""
-        around = (TextColumn("{task.description}"), *columns, TextColumn("left"), TimeRemainingColumn())
+        around = (TextColumn("{task.description}", markup=False), *columns, TextColumn("left"), TimeRemainingColumn())
         self._bar = Progress(*around, console=self.console)
         self._bar.start()
         self._task = self._bar.add_task(name, total=total, completed=done, text="")
@@ -102,14 +102,14 @@ class Screen:
     def board(self, done: int, total: int, left_s: float | None, text: str) -> None:
         """How far a comparison has come. In a pipe, a line every half minute."""
         left = "?" if left_s is None else _duration(left_s)
-        line = f"{done}/{total} done  left {left}  at {text}"
+        line = f"{done}/{total} done  left {left}" + (f"  at {text}" if text else "")
         if not self.is_live:
             if time.monotonic() - self._last_line > 30:
                 self._last_line = time.monotonic()
                 self.say(line)
             return
         if self._bar is None or self._task is None:
-            self._bar = Progress(BarColumn(), TextColumn("{task.fields[text]}"), console=self.console)
+            self._bar = Progress(BarColumn(), TextColumn("{task.fields[text]}", markup=False), console=self.console)
             self._bar.start()
             self._task = self._bar.add_task("", total=total, text="")
         self._bar.update(self._task, completed=done, text=line)
@@ -118,7 +118,7 @@ class Screen:
         """An evaluation is done."""
         low, high = cast("tuple[float, float]", row["success_ci95"])
         if row.get("stage") == "sft":
-            head = "after imitation"
+            head = "after imitation" if row.get("step") else "at the start"
         else:
             head = f"after HiPER step {row.get('step')}" if row.get("step") else "before HiPER"
         head += f", model of step {row['model_step']}" if "model_step" in row else ""
@@ -136,7 +136,7 @@ class Screen:
     def say(self, text: str) -> None:
         self._say_head()
         if self.is_live:
-            self.console.print(text, highlight=False)
+            self.console.print(text, highlight=False, markup=False)
         else:
             print(text, file=sys.stderr, flush=True)
 

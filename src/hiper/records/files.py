@@ -119,11 +119,14 @@ def read_jsonl(path: Path) -> list[JSON]:
     rows: list[JSON] = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError as error:
             if number == len(lines) and not text.endswith("\n"):
                 break
-            raise FileError(f"{path}, line {number}: not JSON ({error})") from error
+            raise FileError(f"{path}, line {number}: not JSON ({error}); remove that line to go on") from error
+        if not isinstance(row, dict):
+            raise FileError(f"{path}, line {number}: not an object, {line[:40]!r}; remove that line to go on")
+        rows.append(row)
     return rows
 
 

@@ -20,7 +20,8 @@ K = TypeVar("K")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One run of an arm. `state` is "done", "failed" (`reason` says why) or "unfinished"; rows are of training.
+    """One run of an arm; rows are of training. `state` is "done", "failed" (learning broke it, `reason` says how) or
+    "unfinished" (`reason` says what befell it, if anything).
 
     start: the imitation it shares with other runs, by plan; empty where there is none. imitated: the hash of what it
     came out as, or, where that was not written down, when it was made. code: hashes of the code that trained it, one
@@ -107,12 +108,12 @@ def read_arena(folder: str | Path) -> Arena:
     folder = Path(folder)
     try:
         plan = json.loads((folder / ARENA_FILE).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ReportError(f"{folder}: not the folder of a comparison; {ARENA_FILE} is missing or damaged") from error
     try:
         return _arena(folder, plan)
-    except KeyError as error:
-        raise ReportError(f"{folder}: {ARENA_FILE} is damaged, or of another version: it has no {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ReportError(f"{folder}: {ARENA_FILE} is damaged, or of another version ({error!r})") from error
 
 
 def _arena(folder: Path, plan: dict[str, Any]) -> Arena:
@@ -140,11 +141,11 @@ def unequal_starts(arena: Arena) -> list[str]:
     the credit alone.
     """
     lines = []
-    for (task, start), entries in _grouped(arena.entries, lambda one: (one.task, one.start)).items():
+    for (task, start, seed), entries in _grouped(arena.entries, lambda one: (one.task, one.start, one.seed)).items():
         known = [one for one in entries if start and one.imitated]
         count, which = _versions(known, lambda one: one.imitated[:12])
         if count > 1:
-            lines.append(f"{task}: {start} came out in {count} versions; {which}")
+            lines.append(f"{task}, seed {seed}: {start} came out in {count} versions; {which}")
     return lines
 
 
@@ -202,14 +203,16 @@ def _entry(folder: Path, run: Row) -> Entry:
     environment = read_environment(place / ENVIRONMENT_FILE, [])
     sessions = environment.get("sessions")
     code = [str(one.get("code_sha256", "")) for one in sessions] if isinstance(sessions, list) else []
+    rows = tuple(row for row in _rows(place / METRICS_FILE) if row.get("stage") == "train")
+    is_lost = run["state"] == "done" and not rows
     return Entry(
         task=str(run["task"]),
         arm=str(run["arm"]),
         seed=int(number(run, "seed")),
         folder=str(run["folder"]),
-        state=str(run["state"]),
-        reason=str(run["reason"]),
-        rows=tuple(row for row in _rows(place / METRICS_FILE) if row.get("stage") == "train"),
+        state="unfinished" if is_lost else str(run["state"]),
+        reason="it is done, but its metrics are lost" if is_lost else str(run["reason"]),
+        rows=rows,
         evals=tuple(_rows(place / EVALS_FILE)),
         start=str(run.get("start", "")),
         imitated=str(environment.get("start_sha256") or environment.get("started", "")),

@@ -36,8 +36,8 @@ _LEGEND = (
     "held out: success (or the score that is compared) in the final evaluation, below it each seed's, or from five "
     "seeds on a [95 % bootstrap interval] over them. gain: to the baseline, points. mean: in training, over the "
     "budget. turns: to the threshold, by the monotone fit of the training curve (> beyond the budget). speed: the "
-    "baseline's turns through the arm's (≥ and ≤ bounds). *: not the baseline's seeds; gain, turns and speed are "
-    "over those that both have"
+    "baseline's turns through the arm's (≥ and ≤ bounds; –: the baseline does not rise, or an arm begins there). "
+    "*: not the baseline's seeds; gain, turns and speed are over those that both have"
 )
 _SEEDS_A_LINE = 3
 _TRACES = {
@@ -136,7 +136,7 @@ def comparison_table(measured: Sequence[Measured], waiting: Sequence[str] = ()) 
         rows = [one for one in measured if one.task == task]
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left")
         table.title = Text(f"{visible(task)}, threshold {_threshold(rows)} %", style="bold")
-        table.add_column("arm", overflow="fold")
+        table.add_column("arm", overflow="fold", min_width=12)
         for head in ("held out, %", "gain", "mean, %", "turns", "speed", "runs"):
             table.add_column(head, justify="right", no_wrap=True)
         for one in rows:
@@ -233,7 +233,7 @@ def _content(
         "kinds": [_kinds(task, [one for one in measured if one.task == task]) for task in arena.tasks],
         "traces": [(visible(task), _traces(arena, task)) for task in arena.tasks],
         "runs": [_run(entry, arena.measure) for entry in arena.entries],
-        "failed": [_run(entry, arena.measure) for entry in arena.entries if entry.state == "failed"],
+        "failed": [_run(entry, arena.measure) for entry in arena.entries if entry.reason],
         "unequal": [visible(line) for line in unequal],
         "threshold": f"where the baseline has made {_share(arena.gained)} % of its way"
         if arena.threshold is None
@@ -313,11 +313,12 @@ def _kinds(task: str, measured: Sequence[Measured]) -> Mapping[str, object]:
 def _traces(arena: Arena, task: str) -> list[Markup]:
     """What the policy did over training: a line an arm, the mean over its runs."""
     turns = grid(arena, task)
+    others = [arm for arm in arena.arms if arm != arena.baseline]
+    hues = {arena.baseline: 5, **{arm: place % 5 for place, arm in enumerate(others)}}  # grey, as in the picture
     drawn = []
     for key, (title, unit) in _TRACES.items():
         lines = [
-            Line(name=visible(arm), values=trace(arena.of(task, arm), key, turns), hue=hue % 6)
-            for hue, arm in enumerate(arena.arms)
+            Line(name=visible(arm), values=trace(arena.of(task, arm), key, turns), hue=hues[arm]) for arm in arena.arms
         ]
         lines = [line for line in lines if np.isfinite(line.values).any()]
         drawn.append(line_chart(Chart(title=title, unit=unit, x=turns, lines=lines, over="turn", height=220)))
@@ -331,7 +332,8 @@ def trace(entries: Sequence[Entry], key: str, turns: Floats) -> Floats:
         values = np.array([number(row, key) for row in entry.rows])
         known = np.isfinite(values)
         if known.any():
-            found.append(np.interp(turns, entry.played_before[known], values[known], left=np.nan, right=np.nan))
+            after = values[-1] if known[-1] and entry.state == "done" else np.nan  # the last step goes on to its end
+            found.append(np.interp(turns, entry.played_before[known], values[known], left=np.nan, right=after))
     table = np.array(found).reshape(len(found), len(turns))
     counts = np.isfinite(table).sum(axis=0)
     means: Floats = np.divide(np.nansum(table, axis=0), counts, out=np.full(len(turns), np.nan), where=counts > 0)

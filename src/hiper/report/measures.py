@@ -223,10 +223,11 @@ def speed(curves: Floats, baseline: Floats, threshold: float | None, turns: Floa
     threshold: None takes the place where the baseline's mean has made the share `gained` of its way from the start to
     the end, in each draw anew. Where only one of the two gets to the threshold, the ratio is known to lie below or
     above something: that side of the interval is 0 or infinite. It may be anything where neither does, or where the
-    start is there already.
+    start is there already. A baseline that does not rise has made no way: nothing is known then.
     """
     runs = len(curves)
-    if not runs or len(baseline) != runs:
+    is_still = threshold is None and len(baseline) and _end(baseline.mean(axis=0)[None])[0] <= baseline[:, 0].mean()
+    if not runs or len(baseline) != runs or is_still:
         return Speed(np.nan if threshold is None else threshold, UNKNOWN, UNKNOWN)
     seen = np.arange(runs)[None]
     draws = seen if runs < FEW else np.concatenate([seen, resamples(runs)])  # the first is what was seen
@@ -294,7 +295,7 @@ def _measure(arena: Arena, task: str, arm: str) -> Measured:
         area=mean_interval(_area(curves)),
         area_gain=mean_interval(_area(compared) - _area(beside)),
         turns=paced.turns,
-        ratio=paced.ratio if arm != arena.baseline else Estimate(value=1.0),
+        ratio=Estimate(value=1.0) if arm == arena.baseline and math.isfinite(paced.threshold) else paced.ratio,
         grad_variance=mean_interval(np.array([_mean(entry.rows, _VARIANCE) for entry in entries])),
         variance_ratio=_variance_ratio(mine, its),
         curve=curves.mean(axis=0) if len(curves) else np.full(POINTS, np.nan),

@@ -32,6 +32,7 @@ _BASELINE = "#3d4248"
 _INK, _SOFT, _GRID = "#1a1d21", "#59616b", "#e4e7ea"
 _FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 _LEFT, _TOP, _BOTTOM, _HEAD, _NAMES = 52, 44, 42, 58, 168
+_LETTERS = 21  # of a name
 _LINE = 14  # pixels between names
 _SHADED = 4  # bands in a panel at most: more of them, one upon the other, are a grey block
 
@@ -66,6 +67,8 @@ def _note(arena: Arena, measured: Sequence[Measured]) -> str:
     counts = sorted({one.runs for one in measured if one.runs} or {0})
     most = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     seeds = f"{most} of {len(arena.seeds)} seeds" if counts != [len(arena.seeds)] else f"{most} seeds"
+    if counts == [1] and len(arena.seeds) == 1:
+        seeds = "one seed"
     bands = _shaded(arena, measured)
     whose = " of the baseline" if bands == {arena.baseline} else ""
     return f"mean of {seeds}" + (f", shaded: 95 % bootstrap interval{whose} over seeds" if bands else "")
@@ -91,7 +94,7 @@ def _panel(
     ends = {one.arm: y(float(one.curve[-1])) for one in measured if math.isfinite(one.curve[-1])}
     places = apart(list(ends.values()), _LINE, low=y.stop, high=y.start)
     uneven = len({one.runs for one in measured if one.runs}) > 1
-    named = {one.arm: visible(one.arm) + (f" ({one.runs})" if uneven else "") for one in measured}
+    named = {one.arm: _short(visible(one.arm)) + (f" ({one.runs})" if uneven else "") for one in measured}
     names = []
     for (arm, end), place in zip(ends.items(), places, strict=True):
         lead = f"M{x.stop + 2:.1f} {end:.1f}L{x.stop + 12:.1f} {place:.1f}"
@@ -142,6 +145,11 @@ def apart(wanted: Sequence[float], gap: float, *, low: float, high: float) -> li
         places[i] = min(places[i], ceiling)
         ceiling = places[i] - gap
     return places
+
+
+def _short(name: str) -> str:
+    """A name for which there is room beside its line."""
+    return name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…"
 
 
 def _colours(arena: Arena) -> dict[str, str]:

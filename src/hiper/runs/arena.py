@@ -24,9 +24,9 @@ from hiper.runs.config import (
     Positive,
     Section,
     Share,
+    explain,
     make_config,
     overridden,
-    override,
     read_toml,
 )
 from hiper.runs.folder import LATER_SECTIONS
@@ -115,9 +115,12 @@ def load_plan(path: Path, overrides: Sequence[str], out: Path) -> Plan:
     data = read_toml(path)
     if "arena" not in data and "base" not in data:
         raise ConfigError(f"{path} is no comparison (it has no [arena]); hiper train takes the configuration of a run")
-    for key in data:
+    for key, section in data.items():
         _check_known(key, ("base", "arena"), "")
-    arena = _arena(data.get("arena", {}), [one for one in overrides if one.startswith("arena.")])
+        if not isinstance(section, dict):
+            raise ConfigError(f"{key}: expected a section, not a value (got {section!r})")
+    data = {"arena": {}} | overridden(data, [one for one in overrides if one.startswith("arena.")])
+    arena = _arena(data["arena"])
     settings = overridden({}, [one for one in overrides if not one.startswith("arena.")])
     _check_own(settings)
     base = deepcopy(data.get("base", {}))
@@ -201,22 +204,21 @@ def _start(arena: ArenaConfig, base: Settings, config: Config, task: str, seed: 
     return Job(name=name, config=config, out=folder, only_imitation=True)
 
 
-def _arena(data: Settings, overrides: Sequence[str]) -> ArenaConfig:
-    for key, value in map(override, overrides):
-        data[key.removeprefix("arena.")] = value
+def _arena(data: Settings) -> ArenaConfig:
     for key in data:
         _check_known(key, tuple(ArenaConfig.model_fields), "arena.")
     try:
         arena = ArenaConfig.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        missing = first["type"] == "missing"
-        raise ConfigError(f"arena.{key}: {'is missing' if missing else first['msg']}") from error
+        raise ConfigError(explain(error, ArenaConfig, "arena.")) from error
     for kind, tables in (("arm", arena.arm), ("task", arena.task)):
         _check_names(kind, tables)
         for table in tables:
             _check_own(table, f"{kind} {table['name']!r}: ")
+    for task in arena.task:
+        turns = task.get("turns", 1)
+        if type(turns) is not int or turns < 1:
+            raise ConfigError(f"task {task['name']!r}: turns: expected a whole number, 1 or more (got {turns!r})")
     for arm in arena.arm:
         if "turns" in arm:
             raise ConfigError(f"arm {arm['name']!r}: a budget goes for all arms; set arena.turns, or a task's turns")
@@ -230,8 +232,8 @@ def _check_names(kind: str, tables: Sequence[Settings]) -> None:
     seen: dict[str, str] = {}
     for number, table in enumerate(tables, start=1):
         name = table.get("name")
-        if not isinstance(name, str) or not name.strip():
-            raise ConfigError(f"arena.{kind} number {number} has no name")
+        if not isinstance(name, str) or not name.strip(" ."):
+            raise ConfigError(f"arena.{kind} number {number} has no name (a text, not only of dots)")
         other = seen.setdefault(slug(name), name)
         if len(seen) < number:
             raise ConfigError(f"arena.{kind}: {other!r} and {name!r} would be one folder; choose another name")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from hiper.learn import Optimizer
 from hiper.models import ModelError, Policy
-from hiper.records import CHECKPOINT_FOLDER, CONFIG_FILE
+from hiper.records import ARENA_FILE, CHECKPOINT_FOLDER, CONFIG_FILE
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
@@ -184,6 +184,8 @@ def resolve_model(name: str) -> Path | None:
             return found[-1]
     if (path / CONFIG_FILE).is_file():
         raise ModelError(f"{name}: a run without a checkpoint: none was saved yet, or they are gone")
+    if (path / ARENA_FILE).is_file():
+        raise ModelError(f"{name}: a comparison; its runs lie in {path / 'runs'}/TASK/ARM/seed-N")
     if not (path / "config.json").is_file():
         raise ModelError(f"{name}: neither a run nor a model lies there (no config.json)")
     return path

@@ -37,11 +37,12 @@ from hiper.records import (
     write_whole,
 )
 from hiper.runs.arena import Entry, Job, Plan, jobs_of
-from hiper.runs.checkpoint import Progress, checkpoints, load_progress, model_sha256
+from hiper.runs.checkpoint import CheckpointError, Progress, checkpoints, load_progress, model_sha256, verify
 from hiper.runs.config import ConfigError, load_config
+from hiper.runs.estimate import CreditError
 from hiper.runs.folder import Row, RunFolder
-from hiper.runs.run import Stopped, start
-from hiper.runs.train import is_over
+from hiper.runs.run import GuardStop, Stopped, start
+from hiper.runs.train import DivergedRound, GapError, is_over
 from hiper.runs.world import World
 
 PATIENCE = 0.5  # seconds between two looks at the processes
@@ -101,7 +102,7 @@ class _Worker:
     process: ForkServerProcess
     pipe: Connection
     since: float = field(default_factory=time.monotonic)
-    end: tuple[str, str] = ("failed", "")
+    end: tuple[str, str] = ("unfinished", "")
     is_asked: bool = False
 
     def ask_to_stop(self) -> None:
@@ -113,8 +114,12 @@ class _Worker:
 
 def finished(job: Job) -> Progress | None:
     """What came of a job whose folder holds all that it is to do, or says that it did; None if something is left."""
-    if (job.out / DONE_FILE).exists():
-        return Progress(**json.loads((job.out / DONE_FILE).read_text(encoding="utf-8")))
+    done = job.out / DONE_FILE
+    if done.exists():
+        try:
+            return Progress(**json.loads(done.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{done} is damaged; remove {job.out}, and the run is made again") from error
     stage = "sft" if job.only_imitation else "train"
     found = checkpoints(job.out / CHECKPOINT_FOLDER, stage)
     if not found:
@@ -122,7 +127,7 @@ def finished(job: Job) -> Progress | None:
     progress = load_progress(found[-1])
     over = progress.step >= job.config.sft.steps if job.only_imitation else is_over(job.config.train, progress)
     rows = read_jsonl(job.out / EVALS_FILE)
-    evaluated = {row["split"] for row in rows if (row["stage"], row["step"]) == (stage, progress.step)}
+    evaluated = {row.get("split") for row in rows if (row.get("stage"), row.get("step")) == (stage, progress.step)}
     return progress if over and evaluated >= set(job.config.eval.splits) else None
 
 
@@ -133,11 +138,30 @@ def _is_of(job: Job) -> bool:
 
 
 def state(job: Job) -> str:
-    """How far a job is, in a word. Raises ConfigError where its folder holds a run with other settings."""
-    RunFolder(job.out, job.config).check()
+    """How far a job is, in a word."""
     if finished(job):
         return "done"
     return "begun" if job.out.exists() else "to do"
+
+
+def check(plan: Plan, jobs: Sequence[Job]) -> None:
+    """All that can be known before anything starts: the games are there, and the folders are of these settings."""
+    for job in (*jobs, *(entry.job for entry in plan.entries)):  # what is done anyway is in the table
+        RunFolder(job.out, job.config).check()
+    tried: list[object] = []
+    for job in jobs:
+        config = job.config
+        splits = (config.sft.split, config.env.train_split, *config.eval.all_splits)
+        if (config.env, splits) in tried:
+            continue
+        tried.append((config.env, splits))
+        world = World(config.env)
+        try:
+            for split in dict.fromkeys(splits):
+                world.names(split)
+        except (ConfigError, EnvError) as error:
+            raise ConfigError(f"{job.name}: {error}") from error
+        world.close()
 
 
 class Comparison:
@@ -157,7 +181,7 @@ class Comparison:
 
     def execute(self) -> dict[str, str]:
         """Do what is left; names and reasons of the runs that failed. Raises Stopped where it was asked to stop."""
-        self._check()
+        check(self.plan, self.jobs)
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / LOG_FOLDER).mkdir(exist_ok=True)
         with self._locked(), self._interruptible():
@@ -175,7 +199,7 @@ class Comparison:
                     worker.process.kill()
         if self._asked:
             raise Stopped(f"stopped; what was done lies in {self.out}")
-        return {job.name: self.outcome[job.out][1] for job in self.jobs if self.outcome[job.out][0] == "failed"}
+        return {job.name: self.outcome[job.out][1] for job in self.jobs if self.outcome[job.out][0] != "done"}
 
     def _settle_what_is_done(self) -> None:
         """An imitation is done, too, when no run needs it any more."""
@@ -189,34 +213,15 @@ class Comparison:
             if entry.job.out not in self.board.share and finished(entry.job):
                 self.outcome[entry.job.out] = ("done", "")
 
-    def _check(self) -> None:
-        """All that can be known before anything starts: the games are there, and the folders are of these settings."""
-        for job in (*self.jobs, *(entry.job for entry in self.plan.entries)):  # what is done anyway is in the table
-            RunFolder(job.out, job.config).check()
-        tried: list[object] = []
-        for job in self.jobs:
-            config = job.config
-            splits = (config.sft.split, config.env.train_split, *config.eval.all_splits)
-            if (config.env, splits) in tried:
-                continue
-            tried.append((config.env, splits))
-            world = World(config.env)
-            try:
-                for split in dict.fromkeys(splits):
-                    world.names(split)
-            except (ConfigError, EnvError) as error:
-                raise ConfigError(f"{job.name}: {error}") from error
-            world.close()
-
     def _begin(self, waiting: list[Job]) -> None:
         """Start what can be started on the free places."""
         for job in list(waiting):
             if len(self._running) >= self.workers or self._asked:
                 return
             state, reason = self.outcome.get(job.start, ("", "")) if job.start else ("done", "")
-            if state == "failed":
+            if state in ("failed", "unfinished"):
                 waiting.remove(job)
-                self._settle(job, "failed", f"its imitation failed: {reason}")
+                self._settle(job, "unfinished", f"its imitation failed: {reason}")
                 self._write()
             elif state == "done":
                 waiting.remove(job)
@@ -272,9 +277,9 @@ class Comparison:
         if state == "done":
             self._hear(worker, ("share", 1.0))
         if state == "stopped":
-            state, reason = "failed", "its process was told to stop; the same command goes on from there"
-        if state == "failed" and not reason:
-            reason = f"its process ended with exit code {worker.process.exitcode}; see {self._log(worker.job)}"
+            state, reason = "unfinished", "its process was told to stop; the same command goes on from there"
+        if state == "unfinished" and not reason:
+            reason = _how_it_died(worker.process.exitcode, self._log(worker.job))
         if not self._asked or state == "done":
             self._settle(worker.job, state, reason)
             self._write()
@@ -319,16 +324,16 @@ class Comparison:
         return job.out.relative_to(self.out).as_posix()
 
     def _failed_before(self) -> dict[str, tuple[str, str]]:
-        """Folders of the runs that had failed when this comparison was last at work, with these settings, and why."""
+        """Folders of the runs that went wrong when this comparison was last at work, with these settings, and how."""
         file = self.out / ARENA_FILE
         if not file.exists():
             return {}
         try:
             known = json.loads(file.read_text(encoding="utf-8"))["runs"]
-        except (json.JSONDecodeError, KeyError):
+            failed = {run["folder"]: (run["state"], run["reason"]) for run in known if run["reason"]}
+        except (ValueError, KeyError, TypeError):
             self.onlooker.say(f"{file} is damaged and written anew; runs that had failed before are not known")
             return {}
-        failed = {run["folder"]: (run["state"], run["reason"]) for run in known if run["state"] == "failed"}
         changed = [self._place(entry.job) for entry in self.plan.entries if not _is_of(entry.job)]
         return {place: end for place, end in failed.items() if place not in changed}
 
@@ -337,8 +342,9 @@ class Comparison:
         known = {entry.job.out for entry in self.plan.entries}
         strangers = sorted({file.parent for file in (self.out / "runs").glob(f"*/*/*/{CONFIG_FILE}")} - known)
         if strangers:
-            arms = dict.fromkeys(one.parent.relative_to(self.out).as_posix() for one in strangers)
-            self.onlooker.say(f"not in the plan, and left out: {len(strangers)} runs ({', '.join(arms)})")
+            first = ", ".join(one.relative_to(self.out).as_posix() for one in strangers[:3])
+            more = ", ..." if len(strangers) > 3 else ""
+            self.onlooker.say(f"not in the plan, and left out: {len(strangers)} runs ({first}{more})")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -392,8 +398,16 @@ class _Teller:
             self._pipe.send(("said", text))
 
 
+def _how_it_died(exit_code: int | None, log: Path) -> str:
+    """Of a process that had no last words."""
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        return f"its process was killed ({name}{', perhaps for want of memory' if name == 'SIGKILL' else ''})"
+    return f"its process ended with exit code {exit_code}; see {log}"
+
+
 def _carry_out(job: Job, log: Path, pipe: Connection, keep_weights: bool) -> None:
-    """What the process of a run does. Its last words are how it ended."""
+    """What the process of a run does. Its last words are how it ended: "failed" is what learning itself has broken."""
     os.setpgrp()  # a Ctrl-C is for the comparison, which passes it on
     threading.Thread(target=_die_with_parent, daemon=True).start()
     with log.open("a", encoding="utf-8") as out:
@@ -409,7 +423,8 @@ def _carry_out(job: Job, log: Path, pipe: Connection, keep_weights: bool) -> Non
     except (Stopped, KeyboardInterrupt):
         pipe.send(("stopped", ""))
     except (ValueError, RuntimeError, LookupError, ImportError, OSError) as error:
-        pipe.send(("failed", " ".join(f"{type(error).__name__}: {error}".split())))
+        state = "failed" if isinstance(error, DivergedRound | GapError | GuardStop | CreditError) else "unfinished"
+        pipe.send((state, " ".join(f"{type(error).__name__}: {error}".split())))
     else:
         pipe.send(("done", ""))
 
@@ -447,6 +462,10 @@ def _copy_start(imitation: Path, job: Job) -> None:
             shutil.copy2(imitation / name, partial)
     made_with = json.loads((imitation / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
     last = checkpoints(imitation / CHECKPOINT_FOLDER, "sft")[-1]
+    try:
+        verify(last)
+    except CheckpointError as error:
+        raise CheckpointError(f"{str(error).partition(';')[0]}; remove {imitation}, and it is made again") from error
     begun = {**made_with, "start_sha256": model_sha256(last), "sessions": []}
     (partial / ENVIRONMENT_FILE).write_text(json.dumps(begun, indent=1), encoding="utf-8")
     shutil.copytree(last, partial / CHECKPOINT_FOLDER / last.name)

@@ -5,7 +5,7 @@ Every setting has its description beside it; `hiper train CONFIG --dry-run` prin
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -281,7 +281,7 @@ class Config(Section):
     seed: int = 0
     """Everything random derives from it."""
     threads: Annotated[int, Field(ge=0, le=1024, strict=True)] = 0
-    """CPU threads for torch; 0: as many as there are cores."""
+    """CPU threads for torch; 0: OMP_NUM_THREADS, else as many as there are cores. More than are free: far slower."""
     budget: Positive = 4096
     """Tokens of a micro-batch."""
     checkpoint_every: Positive = 20
@@ -340,7 +340,7 @@ def make_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
         config = Config.model_validate(_over(Config().model_dump(), data))
         config = Config.model_validate(_over(config.model_dump(), _over(_splits(config.env.name, data), data)))
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from error
+        raise ConfigError(explain(error)) from error
     _check_counts(config)
     return config
 
@@ -428,28 +428,45 @@ def _set(data: dict[str, Any], path: list[str], value: object) -> None:
     data[path[-1]] = value
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError, section: type[BaseModel] | None = None, prefix: str = "") -> str:
+    """What is wrong with the first setting that is, in one line. section: of which keys, where not of a run's."""
+    known = set(keys(section or Config))
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{prefix}{key}: is missing"
+    if first["type"] == "extra_forbidden" and section:
+        return f"unknown key {prefix + key!r}"
     if first["type"] == "extra_forbidden":
-        leaf = key.rpartition(".")[2]
-        near = difflib.get_close_matches(key, list(keys()), n=1, cutoff=0.5)
-        near = near or [k for k in keys() if k.rpartition(".")[2] == leaf][:1]
+        near = _with_same_end(first["loc"], first["input"]) or difflib.get_close_matches(key, list(keys()), cutoff=0.5)
         if near:
             return f"unknown key {key!r}; did you mean {near[0]!r}?"
         (nearest,) = difflib.get_close_matches(key, list(keys()), n=1, cutoff=0.0)
         return f"unknown key {key!r}; the nearest is {nearest!r} (hiper train CONFIG --dry-run prints all)"
     said = {"tuple_type": 'expected a list, such as ["a", "b"]', "model_type": "expected a section, not a value"}
-    key = _setting(first["loc"])
-    about_it = [one for one in error.errors() if _setting(one["loc"]) == key]  # one for each kind that it might be
+    key = _setting(first["loc"], known)
+    about_it = [one for one in error.errors() if _setting(one["loc"], known) == key]  # one for each kind it might be
     asked, *others = dict.fromkeys(str(said.get(one["type"], one["msg"])) for one in about_it)
     asked += "".join(f", or {one.removeprefix('Input should be ')}" for one in others)
-    return f"{key}: {asked} (got {first['input']!r})"
+    return f"{prefix}{key}: {asked} (got {first['input']!r})"
 
 
-def _setting(place: Sequence[object]) -> str:
+def _with_same_end(place: Sequence[object], value: object) -> list[str]:
+    """Known keys that end as an unknown one does, or are called so in its section; those of training first."""
+    parts = [str(part) for part in place]
+    while isinstance(value, dict) and len(value) == 1:  # what was unknown may be a section of one key
+        ((name, value),) = value.items()
+        parts.append(str(name))
+    whole, found = "." + ".".join(parts), list(keys())
+    near = [key for key in found if f".{key}".endswith(whole)]
+    near += [key for key in found if key.startswith(parts[0] + ".") and key.endswith("." + parts[-1])]
+    near += [key for key in found if "." not in whole[1:] and key.endswith(whole)]
+    return sorted(near, key=lambda key: not key.startswith("train."))
+
+
+def _setting(place: Sequence[object], known: Collection[str]) -> str:
     """The key that an error is about, of the place where pydantic saw it: without kinds of a union and list indices."""
-    parts, known = [str(part) for part in place], {*keys()}
+    parts = [str(part) for part in place]
     length = max((n for n in range(1, len(parts) + 1) if ".".join(parts[:n]) in known), default=len(parts))
     own = parts[length : length + 1] if parts[:length] == ["env", "options"] else []  # the environment's own setting
     return ".".join([*parts[:length], *own])

@@ -94,7 +94,8 @@ class Run:
     def _imitate(self, policy: Policy, progress: Progress) -> tuple[Policy, Progress]:
         c = self.config.sft
         optimizer = self._optimizer(policy, c.optim, progress)
-        self.watcher.stage("sft", progress.step, c.steps)
+        if c.steps:
+            self.watcher.stage("sft", progress.step, c.steps)
         while progress.step < c.steps:
             progress, between = self._waited(progress)
             progress, row, shown = imitation_round(self.config, self.world, policy, optimizer, progress)

@@ -30,7 +30,8 @@ def set_up_torch(threads: int, device: str = "cpu") -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"model.device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    torch.set_num_threads(threads or cores())
+    if threads or "OMP_NUM_THREADS" not in os.environ:  # which torch follows by itself
+        torch.set_num_threads(threads or cores())
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
