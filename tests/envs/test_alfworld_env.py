@@ -137,8 +137,8 @@ def test_renumbering_follows_the_seed() -> None:
         ({"max_steps": math.nan}, "max_steps must be a whole number of at least 1, not nan"),
         ({"engine": "fast"}, "engine must be one of native, textworld, not 'fast'"),
         ({"engine": "textworld", "renumber": True}, "renumber=True needs engine='native'"),
-        ({"size": "small"}, "they go with data=None only"),
-        ({"chain": 2}, "they go with data=None only"),
+        ({"size": "small"}, "are settings of generated games; data names others: "),
+        ({"chain": 2}, "are settings of generated games; data names others: "),
         ({"render_mode": "human"}, "render_mode must be None or 'ansi', not 'human'"),
     ],
 )

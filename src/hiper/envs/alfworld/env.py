@@ -233,7 +233,7 @@ def _source(
             games = _generated[key] = GeneratedGames(split, size=size, chain=chain, room=room, shortest=shortest)
         return games
     if (size, chain, room, shortest) != ("full", 1, "", 0):
-        raise ValueError("size, chain, room and shortest are settings of generated games: they go with data=None only")
+        raise ValueError(f"size, chain, room and shortest are settings of generated games; data names others: {data}")
     return open_games(data, split) if isinstance(data, str | Path) else data
 
 
