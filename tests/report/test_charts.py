@@ -61,6 +61,15 @@ def test_long_series_are_drawn_faint_with_a_smooth_course_on_top() -> None:
     assert draw(long).count('class="line h3"') == draw(short).count('class="line h3"') == 1
 
 
+@pytest.mark.parametrize("count", [2, 8, 11, 30])
+def test_steps_are_whole_numbers(count: int) -> None:
+    bars = Bars(title="T", unit="u", x=steps(count), parts=[Line(name="a", values=np.ones(count), hue=0)])
+    figure = draw(Line(name="a", values=np.full(count, 0.5), hue=0), bounds=(0.0, 1.0)) + str(bar_chart(bars))
+    shown = re.findall(r'y="183" text-anchor="\w+">([^<]+)<', figure)
+    assert shown
+    assert all(label.isdigit() for label in shown)
+
+
 def test_series_differ_by_more_than_colour() -> None:
     figure = draw(*(Line(name=name, values=steps(3), hue=hue) for hue, name in enumerate("abc")))
     dashes = re.findall(r'<path class="line h\d" stroke-dasharray="([^"]*)"', figure)

@@ -21,6 +21,7 @@ from hiper.runs.arena import Job, Plan, choose, load_plan, slug
 from hiper.runs.checkpoint import CheckpointError, model_sha256
 from hiper.runs.compare import Board, Comparison, _copy_start, _how_it_died, finished
 from hiper.runs.config import ConfigError, load_config
+from hiper.runs.folder import RunFolder
 from tests.runs.nursery import PATIENCE, Child, Nursery
 from tests.runs.tiny import Row, contents, metrics, settings, tiny_model
 
@@ -481,6 +482,13 @@ class TestAgain:
         worker.process.join(PATIENCE)
         assert worker.process.exitcode in (0, -signal.SIGTERM)
         assert finished(start) is None
+
+    def test_runs_and_comparisons_do_not_share_a_folder(self, plan: Plan, unkilled: Path) -> None:
+        with pytest.raises(ConfigError, match="unkilled holds a comparison; choose another --out"):
+            RunFolder.create(unkilled, plan.entries[0].job.config)
+        run = plan.entries[0].job.out
+        with pytest.raises(ConfigError, match="seed-5 holds a run; choose another --out"):
+            Comparison(plan, run, 1, Silent()).execute()
 
     def test_a_damaged_imitation_is_named_where_it_is_copied(self, unkilled: Path, tmp_path: Path) -> None:
         (begun,) = (unkilled / "starts").iterdir()

@@ -214,7 +214,7 @@ def compare(arguments: argparse.Namespace) -> int:
     screen.say(f"{part}{len(plan.entries)} runs and {imitations}, in {out}")
     if arguments.dry_run:
         jobs = list(jobs_of(plan, chosen))
-        check(plan, jobs)
+        check(plan, jobs, out)
         for job in jobs:
             screen.say(f"{state(job):6s} {job.name}")
         return 0

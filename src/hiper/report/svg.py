@@ -126,7 +126,7 @@ def dash(place: int) -> str:
 
 def _step_labels(frame: Frame) -> Iterator[Markup]:
     wanted = 10 if frame.width > _WIDE else 4
-    step = max(1.0, nice_step(frame.x.low, frame.x.high, wanted))
+    step = math.ceil(nice_step(frame.x.low, frame.x.high, wanted))  # 2.5 leaves out every other tick: whole steps
     for tick in nice_ticks(frame.x.low, frame.x.high, wanted):
         if tick == round(tick):
             x = frame.x(tick)

@@ -144,8 +144,10 @@ def state(job: Job) -> str:
     return "begun" if job.out.exists() else "to do"
 
 
-def check(plan: Plan, jobs: Sequence[Job]) -> None:
+def check(plan: Plan, jobs: Sequence[Job], out: Path) -> None:
     """All that can be known before anything starts: the games are there, and the folders are of these settings."""
+    if (out / CONFIG_FILE).exists():
+        raise ConfigError(f"{out} holds a run; choose another --out")
     for job in (*jobs, *(entry.job for entry in plan.entries)):  # what is done anyway is in the table
         RunFolder(job.out, job.config).check()
     tried: list[object] = []
@@ -181,7 +183,7 @@ class Comparison:
 
     def execute(self) -> dict[str, str]:
         """Do what is left; names and reasons of the runs that failed. Raises Stopped where it was asked to stop."""
-        check(self.plan, self.jobs)
+        check(self.plan, self.jobs, self.out)
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / LOG_FOLDER).mkdir(exist_ok=True)
         with self._locked(), self._interruptible():

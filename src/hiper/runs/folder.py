@@ -22,6 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 from hiper.learn import Optimizer
 from hiper.models import Policy
 from hiper.records import (
+    ARENA_FILE,
     BOARD_FOLDER,
     CHECKPOINT_FOLDER,
     CONFIG_FILE,
@@ -85,6 +86,8 @@ class RunFolder:
         Until training has begun, its own settings may still change: imitate once, then decide how to go on; guards may
         at any time. As long as nothing at all was done, everything may: the first attempt had a setting wrong.
         """
+        if (self.path / ARENA_FILE).exists():
+            raise ConfigError(f"{self.path} holds a comparison; choose another --out")
         file = self.path / CONFIG_FILE
         if not file.exists() or not self.has_begun():
             return
