@@ -109,7 +109,7 @@ MUTANTS = {
     "coefficient of the value loss forgotten": ("learner", "loss = s.value_coef * loss", "loss = 1.0 * loss"),
     "reference and old probabilities swapped": (
         "learner",
-        "[o.reference_L[t] for",
+        "[cast(Floats, o.reference_L)[t] for",
         "[o.example.document.logprob_L[t] for",
     ),
     "clip lets gain through": ("losses", "surrogate = torch.minimum(", "surrogate = torch.maximum("),
