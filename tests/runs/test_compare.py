@@ -18,10 +18,12 @@ from hiper.records import read_jsonl
 from hiper.report import ReportError
 from hiper.report.arena import read_arena
 from hiper.runs.arena import Job, Plan, choose, load_plan, slug
+from hiper.runs.board import Board
 from hiper.runs.checkpoint import CheckpointError, model_sha256
-from hiper.runs.compare import Board, Comparison, _copy_start, _how_it_died, finished
+from hiper.runs.compare import Comparison, _how_it_died, finished
 from hiper.runs.config import ConfigError, load_config
 from hiper.runs.folder import RunFolder
+from hiper.runs.worker import copy_start
 from tests.runs.nursery import PATIENCE, Child, Nursery
 from tests.runs.tiny import Row, contents, metrics, settings, tiny_model
 
@@ -496,7 +498,7 @@ class TestAgain:
         shutil.copytree(begun, start)
         (start / "checkpoints" / "sft-000003" / "model.safetensors").write_bytes(b"damaged")
         with pytest.raises(CheckpointError, match=rf"is corrupt \(its hash differs\); remove {start}, and it is made"):
-            _copy_start(start, job)
+            copy_start(start, job)
         assert not job.out.exists()
 
     @pytest.mark.parametrize(("exit_code", "said"), [(-9, "killed (SIGKILL, perhaps"), (3, "exit code 3; see log")])
@@ -523,7 +525,7 @@ class TestAgain:
         for episodes, known in ((config.eval.episodes, rows), (1, [])):
             out = tmp_path / str(episodes)
             own = config.model_copy(update={"eval": config.eval.model_copy(update={"episodes": episodes})})
-            _copy_start(start, Job(name="", config=own, out=out, start=start))
+            copy_start(start, Job(name="", config=own, out=out, start=start))
             assert read_jsonl(out / "evals.jsonl") == known
 
     def test_other_settings_are_refused(self, plan: Plan, unkilled: Path, capsys: pytest.CaptureFixture[str]) -> None:

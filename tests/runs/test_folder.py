@@ -15,10 +15,10 @@ from hiper.cli import main
 from hiper.models import ModelError
 from hiper.records import read_jsonl, read_trajectories
 from hiper.runs.checkpoint import CheckpointError, Progress, load_policy, resolve_model, trained_with
-from hiper.runs.compare import _give_away
 from hiper.runs.config import ConfigError, load_config, make_config
 from hiper.runs.folder import RunFolder, _git_commit
 from hiper.runs.setup import build_policy
+from hiper.runs.worker import give_away
 from hiper.runs.world import World
 from tests.runs.tiny import carry_out, config_file, contents, metrics, saved, tiny
 
@@ -168,7 +168,7 @@ def test_a_run_whose_weights_were_given_away_keeps_its_numbers(
 ) -> None:
     out = tmp_path / "run"
     shutil.copytree(finished, out)
-    _give_away(out)
+    give_away(out)
     assert "holds a run that is over and keeps no weights" in refused(capsys, out)
     assert metrics(out) == metrics(finished)
 

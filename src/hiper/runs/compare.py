@@ -9,10 +9,7 @@ import fcntl
 import json
 import multiprocessing
 import os
-import shutil
 import signal
-import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,24 +22,21 @@ from typing import Any, Protocol
 from hiper.envs import EnvError
 from hiper.records import (
     ARENA_FILE,
-    BOARD_FOLDER,
     CHECKPOINT_FOLDER,
     CONFIG_FILE,
     DONE_FILE,
-    ENVIRONMENT_FILE,
     EVALS_FILE,
-    METRICS_FILE,
-    TRAJECTORY_FOLDER,
     read_jsonl,
     write_whole,
 )
 from hiper.runs.arena import Entry, Job, Plan, jobs_of
-from hiper.runs.checkpoint import CheckpointError, Progress, checkpoints, load_progress, model_sha256, verify
+from hiper.runs.board import Board
+from hiper.runs.checkpoint import Progress, checkpoints, load_progress
 from hiper.runs.config import ConfigError, load_config
-from hiper.runs.estimate import CreditError
-from hiper.runs.folder import Row, RunFolder
-from hiper.runs.run import GuardStop, Stopped, start
-from hiper.runs.train import DivergedRound, GapError, is_over
+from hiper.runs.folder import RunFolder
+from hiper.runs.run import Stopped
+from hiper.runs.train import is_over
+from hiper.runs.worker import carry_out
 from hiper.runs.world import World
 
 PATIENCE = 0.5  # seconds between two looks at the processes
@@ -54,44 +48,6 @@ class Onlooker(Protocol):
 
     def say(self, text: str) -> None: ...
     def board(self, done: int, total: int, left_s: float | None, text: str) -> None: ...
-
-
-class Board:
-    """How much is done, and the time that is left. A job is as large as its steps (imitation) or turns (training)."""
-
-    def __init__(self, jobs: Sequence[Job], workers: int) -> None:
-        self.jobs, self.workers = jobs, workers
-        self.share = {job.out: 0.0 for job in jobs}
-        self._told: dict[Path, float] = {}
-        self._done = {True: 0.0, False: 0.0}  # by kind of job (imitation, training), and in how many seconds
-        self._busy = {True: 0.0, False: 0.0}
-
-    def settle(self, job: Job, seconds: float = 0.0) -> None:
-        """Nothing is left to do of it, well or badly. seconds: what all of it took, if it was done before."""
-        if seconds:
-            self._done[job.only_imitation] += _size(job)
-            self._busy[job.only_imitation] += seconds
-        self.share[job.out] = 1.0
-
-    def advance(self, job: Job, share: float, seconds: float) -> None:
-        """`share` of it is done; it was worked on for so many seconds more. What is told first was done before."""
-        self._done[job.only_imitation] += _size(job) * (share - self._told.get(job.out, share))
-        self._busy[job.only_imitation] += seconds
-        self._told[job.out] = self.share[job.out] = share
-
-    def left_s(self) -> float | None:
-        """At the pace so far, each kind of job (imitation, training) by its own; None where that is not known yet."""
-        left = 0.0
-        for kind, done in self._done.items():
-            todo = sum(_size(job) * (1 - self.share[job.out]) for job in self.jobs if job.only_imitation == kind)
-            if todo and not done:
-                return None
-            left += self._busy[kind] * todo / done if todo else 0.0
-        return left / self.workers
-
-
-def _size(job: Job) -> int:
-    return job.config.sft.steps if job.only_imitation else job.config.train.turns
 
 
 @dataclass(slots=True, kw_only=True)
@@ -233,11 +189,11 @@ class Comparison:
 
     def _launch(self, job: Job) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["hiper.runs.compare"])
+        context.set_forkserver_preload(["hiper.runs.worker"])
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         ours, theirs = context.Pipe(duplex=False)
         keep = job.only_imitation or self.plan.arena.keep_weights
-        process = context.Process(target=_carry_out, args=(job, self._log(job), theirs, keep), daemon=True)
+        process = context.Process(target=carry_out, args=(job, self._log(job), theirs, keep), daemon=True)
         process.start()
         theirs.close()
         worker = _Worker(job=job, process=process, pipe=ours)
@@ -378,101 +334,12 @@ class Comparison:
                 signal.signal(sign, handler)
 
 
-class _Teller:
-    """A run's watcher that tells the comparison, which sits in another process."""
-
-    def __init__(self, pipe: Connection, stage: str) -> None:
-        self._pipe, self._stage = pipe, stage
-
-    def stage(self, name: str, done: int, total: int) -> None:
-        if name == self._stage:
-            self._pipe.send(("share", min(1.0, done / max(1, total))))
-
-    def step(self, stage: str, step: int, total: int, row: Row) -> None:
-        del row
-        self.stage(stage, step, total)
-
-    def evaluation(self, row: Row) -> None:
-        """The table at the end has them."""
-
-    def say(self, text: str) -> None:
-        if text.startswith("guard "):
-            self._pipe.send(("said", text))
-
-
 def _how_it_died(exit_code: int | None, log: Path) -> str:
     """Of a process that had no last words."""
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
         return f"its process was killed ({name}{', perhaps for want of memory' if name == 'SIGKILL' else ''})"
     return f"its process ended with exit code {exit_code}; see {log}"
-
-
-def _carry_out(job: Job, log: Path, pipe: Connection, keep_weights: bool) -> None:
-    """What the process of a run does. Its last words are how it ended: "failed" is what learning itself has broken."""
-    os.setpgrp()  # a Ctrl-C is for the comparison, which passes it on
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    with log.open("a", encoding="utf-8") as out:
-        os.dup2(out.fileno(), sys.stdout.fileno())
-        os.dup2(out.fileno(), sys.stderr.fileno())
-    try:
-        if job.start is not None and not job.out.exists():
-            _copy_start(job.start, job)
-        watcher = _Teller(pipe, "sft" if job.only_imitation else "train")
-        start(job.config, job.out, watcher, only_imitation=job.only_imitation)
-        if not keep_weights:
-            _give_away(job.out)
-    except (Stopped, KeyboardInterrupt):
-        pipe.send(("stopped", ""))
-    except (ValueError, RuntimeError, LookupError, ImportError, OSError) as error:
-        state = "failed" if isinstance(error, DivergedRound | GapError | GuardStop | CreditError) else "unfinished"
-        pipe.send((state, " ".join(f"{type(error).__name__}: {error}".split())))
-    else:
-        pipe.send(("done", ""))
-
-
-def _give_away(run: Path) -> None:
-    """Remove the weights of a run that is over, and what was drawn from its numbers; say first that it is."""
-    progress = load_progress(checkpoints(run / CHECKPOINT_FOLDER, "train")[-1])
-    write_whole(run / DONE_FILE, json.dumps(asdict(progress)) + "\n")
-    for name in (CHECKPOINT_FOLDER, TRAJECTORY_FOLDER, BOARD_FOLDER):
-        shutil.rmtree(run / name, ignore_errors=True)
-
-
-def _die_with_parent() -> None:
-    """A comparison that is killed takes its runs with it; each goes on from its last checkpoint later."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _copy_start(imitation: Path, job: Job) -> None:
-    """The imitation as the beginning of a run. It appears under its name only when it is complete.
-
-    The imitation's evaluation goes along only where it was of the run's own games and as the run is evaluated; that it
-    was worked on does not.
-    """
-    out = job.out
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    made = load_config(imitation / CONFIG_FILE)
-    is_own = (made.env, made.eval) == (job.config.env, job.config.eval)
-    for name in (METRICS_FILE, *([EVALS_FILE] if is_own else [])):
-        if (imitation / name).exists():
-            shutil.copy2(imitation / name, partial)
-    made_with = json.loads((imitation / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
-    last = checkpoints(imitation / CHECKPOINT_FOLDER, "sft")[-1]
-    try:
-        verify(last)
-    except CheckpointError as error:
-        raise CheckpointError(f"{str(error).partition(';')[0]}; remove {imitation}, and it is made again") from error
-    begun = {**made_with, "start_sha256": model_sha256(last), "sessions": []}
-    (partial / ENVIRONMENT_FILE).write_text(json.dumps(begun, indent=1), encoding="utf-8")
-    shutil.copytree(last, partial / CHECKPOINT_FOLDER / last.name)
-    (partial / TRAJECTORY_FOLDER).mkdir()
-    partial.replace(out)
 
 
 def compare(
