@@ -84,6 +84,11 @@ class Arena:
     entries: tuple[Entry, ...]
 
     @property
+    def others(self) -> tuple[str, ...]:
+        """All arms but the baseline."""
+        return tuple(arm for arm in self.arms if arm != self.baseline)
+
+    @property
     def waiting(self) -> tuple[str, ...]:
         """Tasks of which no run has begun."""
         return tuple(task for task in self.turns if task not in self.tasks)

@@ -313,8 +313,7 @@ def _kinds(task: str, measured: Sequence[Measured]) -> Mapping[str, object]:
 def _traces(arena: Arena, task: str) -> list[Markup]:
     """What the policy did over training: a line an arm, the mean over its runs."""
     turns = grid(arena, task)
-    others = [arm for arm in arena.arms if arm != arena.baseline]
-    hues = {arena.baseline: 5, **{arm: place % 5 for place, arm in enumerate(others)}}  # grey, as in the picture
+    hues = {arena.baseline: 5, **{arm: place % 5 for place, arm in enumerate(arena.others)}}  # grey, as in the picture
     drawn = []
     for key, (title, unit) in _TRACES.items():
         lines = [

@@ -258,7 +258,8 @@ def _facts(run: Run) -> tuple[Fact, ...]:
 def _wall_s(run: Run) -> float:
     """Steps, what lay between them, and the evaluations that a stage ended with; NaN where the rows do not say."""
     steps = sum(number(rows[-1], "wall_s") for rows in (run.imitation, run.training) if rows)
-    return steps + sum(float(str(row.get("time_s", 0.0))) for row in run.evals if row.get("final"))
+    ended = [number(row, "time_s") for row in run.evals if row.get("final")]
+    return steps + sum(spent for spent in ended if math.isfinite(spent))
 
 
 def _chosen(run: Run) -> str:

@@ -153,16 +153,14 @@ def _short(name: str) -> str:
 
 
 def _colours(arena: Arena) -> dict[str, str]:
-    others = [arm for arm in arena.arms if arm != arena.baseline]
-    return {arena.baseline: _BASELINE, **{arm: _COLOURS[i % len(_COLOURS)] for i, arm in enumerate(others)}}
+    return {arena.baseline: _BASELINE, **{arm: _COLOURS[i % len(_COLOURS)] for i, arm in enumerate(arena.others)}}
 
 
 def _dash(arena: Arena, arm: str) -> str:
     """The baseline is dashed; so are those arms for which there is no colour left."""
     if arm == arena.baseline:
         return dash(1)
-    others = [each for each in arena.arms if each != arena.baseline]
-    turn = others.index(arm) // len(_COLOURS)
+    turn = arena.others.index(arm) // len(_COLOURS)
     return dash(turn + 1) if turn else ""
 
 

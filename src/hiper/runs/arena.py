@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,6 +24,7 @@ from hiper.runs.config import (
     Section,
     Share,
     explain,
+    laid_over,
     make_config,
     overridden,
     read_toml,
@@ -121,10 +121,9 @@ def load_plan(path: Path, overrides: Sequence[str], out: Path) -> Plan:
             raise ConfigError(f"{key}: expected a section, not a value (got {section!r})")
     data = {"arena": {}} | overridden(data, [one for one in overrides if one.startswith("arena.")])
     arena = _arena(data["arena"])
-    settings = overridden({}, [one for one in overrides if not one.startswith("arena.")])
-    _check_own(settings)
-    base = deepcopy(data.get("base", {}))
-    _lay_over(base, settings)
+    settings = [one for one in overrides if not one.startswith("arena.")]
+    _check_own(overridden({}, settings))
+    base = overridden(data.get("base", {}), settings)
     make_config(base)  # what is wrong with it is said without the name of a task
     return make_plan(arena, base, out)
 
@@ -180,9 +179,9 @@ def _task(name: str, config: Config) -> Task:
 
 def _config(arena: ArenaConfig, base: Settings, task: Settings, arm: Settings, seed: int) -> Config:
     merged: Settings = {"threads": 1}
-    for part in (base, _settings(task), _settings(arm)):
-        _lay_over(merged, part)
-    _lay_over(merged, {"seed": seed, "train": {"turns": task.get("turns", arena.turns)}})
+    decided: Settings = {"seed": seed, "train": {"turns": task.get("turns", arena.turns)}}
+    for part in (base, _settings(task), _settings(arm), decided):
+        merged = laid_over(merged, part)
     try:
         return make_config(merged)
     except ConfigError as error:
@@ -193,10 +192,8 @@ def _start(arena: ArenaConfig, base: Settings, config: Config, task: str, seed: 
     """The imitation that a run begins from. Two runs share it if they differ in nothing but what comes after it."""
     if arena.start is not None:
         task, seed = "all", seed if arena.start.seed is None else arena.start.seed
-        merged = config.model_dump()
-        merged["env"] = deepcopy(base.get("env", {}))
-        _lay_over(merged, {"seed": seed, "env": arena.start.env})
-        config = make_config(merged)
+        own = {"seed": seed, "env": laid_over(base.get("env", {}), arena.start.env)}
+        config = make_config(config.model_dump() | own)
     shared = {key: value for key, value in config.model_dump().items() if key not in LATER_SECTIONS}
     digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
     name = f"{task} · imitation, {config.agent.interface} · seed {seed}"
@@ -258,15 +255,6 @@ def _check_own(settings: Settings, where: str = "") -> None:
 
 def _settings(table: Settings) -> Settings:
     return {key: value for key, value in table.items() if key not in ("name", "turns")}
-
-
-def _lay_over(below: Settings, above: Settings) -> None:
-    """`above` into `below`, section by section."""
-    for key, value in above.items():
-        if isinstance(value, dict) and isinstance(below.get(key), dict):
-            _lay_over(below[key], value)
-        else:
-            below[key] = deepcopy(value)
 
 
 def jobs_of(plan: Plan, entries: Sequence[Entry]) -> Iterator[Job]:

@@ -337,8 +337,8 @@ def make_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
     """
     data = overridden(data, overrides)
     try:
-        config = Config.model_validate(_over(Config().model_dump(), data))
-        config = Config.model_validate(_over(config.model_dump(), _over(_splits(config.env.name, data), data)))
+        config = Config.model_validate(laid_over(Config().model_dump(), data))
+        config = Config.model_validate(laid_over(config.model_dump(), laid_over(_splits(config.env.name, data), data)))
     except ValidationError as error:
         raise ConfigError(explain(error)) from error
     _check_counts(config)
@@ -391,12 +391,12 @@ def _check_counts(config: Config) -> None:
         )
 
 
-def _over(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+def laid_over(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """What is given, laid over the defaults of its own place: `train.optim` has others than `sft.optim`."""
     merged = dict(defaults)
     for key, value in data.items():
         below = defaults.get(key)
-        merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        merged[key] = laid_over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
 
 
